@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef XMBUF_BUF_CHUNK_H
+#define XMBUF_BUF_CHUNK_H
+
+#include "base/base.h"
+#include "buf/domain.h"
+#include "buf/pool.h"
+
+#include <errno.h>
+
+/*
+ * chunk: a 16-byte handle that owns the bytes [off, off+len) of a region,
+ * alone.
+ *
+ *      0         off           off+len                    region's length
+ *      +----------+------------+-------------------+----------+
+ *      | nobody's |  chunk a   |     nobody's      | chunk b  |
+ *      +----------+------------+-------------------+----------+
+ *        <---- claim_prefix(a)   claim_suffix(a) ----->X a neighbour stops it
+ *
+ * A chunk that is alone in its region carries XMB_CHUNK_EXCL; trimming and
+ * claiming are then arithmetic on the handle.  Once a region is split, up to
+ * XMB_TRACKER_SLOTS chunks share it, in any threads, by a lock-free protocol
+ * that is exact to the byte: bytes that a chunk discarded or released may be
+ * claimed by a neighbour, first come; bytes that are owned never.
+ *
+ * Units      Bytes.  Lengths are uint32_t, a region is at most 32 KiB.
+ * Ownership  A handle is a value, but there is one live copy of it: functions
+ *            that give a chunk away leave {0} behind, functions that produce
+ *            one abort if the destination is live.  A stale copy is found at
+ *            release, split, claim and hand-over: the process aborts with the
+ *            frame's history.
+ * Threads    One thread at a time per handle; chunks of one region may be in
+ *            different threads.
+ * Errors     -ERANGE beyond the chunk or the region, -EBUSY a neighbour has
+ *            the bytes, -ENOSPC no slot, -ENOBUFS pool empty.  A call that
+ *            fails changes nothing.
+ */
+
+enum xmb_chunk_flag {
+	XMB_CHUNK_EXCL = 1, /* alone in its region; slot holds gen */
+};
+
+struct xmb_chunk {
+	uint32_t region;
+	uint32_t off;
+	uint32_t len;
+	uint16_t slot; /* generation when EXCL, else slot of the tracker */
+	uint8_t dom;   /* 0: no chunk */
+	uint8_t flags; /* enum xmb_chunk_flag */
+};
+
+_Static_assert(sizeof(struct xmb_chunk) == 16, "four to a cache line");
+
+static inline struct xmb_domain *xmb_chunk_domain(const struct xmb_chunk *chunk)
+{
+	return xmb_domain_table[chunk->dom];
+}
+
+static inline bool xmb_chunk_is_live(const struct xmb_chunk *chunk)
+{
+	return chunk->dom != 0;
+}
+
+static inline bool xmb_chunk_is_excl(const struct xmb_chunk *chunk)
+{
+	return chunk->flags & XMB_CHUNK_EXCL;
+}
+
+/* The first owned byte; valid until the chunk is given away. */
+static inline uint8_t *xmb_chunk_data(const struct xmb_chunk *chunk)
+{
+	return xmb_domain_data(xmb_chunk_domain(chunk), chunk->region,
+			       chunk->off);
+}
+
+/* Abort unless an exclusive chunk is the region's one current handle. */
+static inline void xmb_chunk_verify(const struct xmb_chunk *chunk,
+				    const struct xmb_domain *domain,
+				    const char *doing)
+{
+	uint32_t word = xmb_frame_load(domain, chunk->region);
+
+	if (XMB_UNLIKELY((word & 0xffff00ffu) !=
+			 xmb_frame_word(XMB_FRAME_APP, 0, chunk->slot)))
+		xmb_frame_panic(domain, chunk->region, chunk->slot, doing);
+}
+
+/* The slow halves, for chunks of a split region. */
+XMB_API void xmb_chunk_release_slot(struct xmb_chunk *chunk,
+				    struct xmb_cache *cache);
+XMB_API int xmb_chunk_claim_slot(struct xmb_chunk *chunk, uint32_t begin,
+				 uint32_t end);
+XMB_API void xmb_chunk_narrow_slot(struct xmb_chunk *chunk);
+
+/*
+ * Take a free frame; the chunk owns all of it.
+ * -ENOBUFS: the pool is empty now, but for the reserve of the fill rings.
+ */
+static inline int xmb_chunk_alloc(struct xmb_cache *cache,
+				  struct xmb_chunk *chunk)
+{
+	struct xmb_domain *domain = &cache->pool->domain;
+	uint32_t region, gen;
+
+	XMB_ASSERT(!xmb_chunk_is_live(chunk));
+	if (XMB_UNLIKELY(cache->cnt == 0) &&
+	    xmb_cache_fetch(cache, XMB_CACHE_BATCH, false) == 0)
+		return -ENOBUFS;
+	region = cache->frames[--cache->cnt];
+	gen = xmb_frame_word_gen(xmb_frame_load(domain, region));
+	xmb_frame_store(domain, region,
+			xmb_frame_word(XMB_FRAME_APP, cache->who, gen));
+	cache->app_cnt++;
+	*chunk = (struct xmb_chunk){
+		.region = region,
+		.len = domain->region_len,
+		.slot = (uint16_t)gen,
+		.dom = domain->id,
+		.flags = XMB_CHUNK_EXCL,
+	};
+	return 0;
+}
+
+/*
+ * Take cnt free frames at once, all or none.
+ * -ENOBUFS: fewer are free.
+ */
+XMB_API int xmb_chunk_alloc_bulk(struct xmb_cache *cache,
+				 struct xmb_chunk *chunks, uint32_t cnt);
+
+/*
+ * Give the bytes up and empty the handle; the last chunk of a region sends it
+ * home.  Of an empty handle: nothing happens.  Of a stale copy: abort.
+ */
+static inline void xmb_chunk_release(struct xmb_chunk *chunk,
+				     struct xmb_cache *cache)
+{
+	struct xmb_domain *domain = xmb_chunk_domain(chunk);
+
+	if (XMB_UNLIKELY(!xmb_chunk_is_excl(chunk))) {
+		if (xmb_chunk_is_live(chunk))
+			xmb_chunk_release_slot(chunk, cache);
+		return;
+	}
+	xmb_chunk_verify(chunk, domain, "release");
+	xmb_frame_store(domain, chunk->region,
+			xmb_frame_word(XMB_FRAME_FREE, cache->who,
+				       (chunk->slot + 1u) & 0xffff));
+	if (XMB_LIKELY(domain == &cache->pool->domain))
+		cache->app_cnt--;
+	xmb_cache_put(cache, domain, chunk->region);
+	*chunk = (struct xmb_chunk){ 0 };
+}
+
+/* Release cnt chunks. */
+XMB_API void xmb_chunk_release_bulk(struct xmb_chunk *chunks, uint32_t cnt,
+				    struct xmb_cache *cache);
+
+/*
+ * Give up the first n bytes.
+ * -ERANGE: n > len.
+ */
+static inline int xmb_chunk_discard_prefix(struct xmb_chunk *chunk, size_t n)
+{
+	if (n > chunk->len)
+		return -ERANGE;
+	chunk->off += (uint32_t)n;
+	chunk->len -= (uint32_t)n;
+	if (XMB_UNLIKELY(!xmb_chunk_is_excl(chunk)) && n)
+		xmb_chunk_narrow_slot(chunk);
+	return 0;
+}
+
+/*
+ * Keep the first len bytes.
+ * -ERANGE: len is more than there is.
+ */
+static inline int xmb_chunk_truncate(struct xmb_chunk *chunk, size_t len)
+{
+	if (len > chunk->len)
+		return -ERANGE;
+	if (len == chunk->len)
+		return 0;
+	chunk->len = (uint32_t)len;
+	if (XMB_UNLIKELY(!xmb_chunk_is_excl(chunk)))
+		xmb_chunk_narrow_slot(chunk);
+	return 0;
+}
+
+/*
+ * Keep the bytes [from, to), counted from the chunk's first.
+ * -ERANGE: from > to, or to is beyond the end.
+ */
+XMB_API int xmb_chunk_slice(struct xmb_chunk *chunk, size_t from, size_t to);
+
+/*
+ * Cut in two: chunk keeps the first at bytes, the empty handle tail gets the
+ * rest.  Either may be of no bytes: it keeps its place and the region.
+ * -ERANGE: at > len.  -ENOSPC: the region has XMB_TRACKER_SLOTS chunks.
+ */
+XMB_API int xmb_chunk_split(struct xmb_chunk *chunk, size_t at,
+			    struct xmb_chunk *tail);
+
+/*
+ * Own n bytes more in front, for a header to be put there.  n = 0 succeeds.
+ * -ERANGE: the region begins before that.  -EBUSY: a live neighbour has some
+ * of the bytes, or an empty one stands at the edge.
+ */
+static inline int xmb_chunk_claim_prefix(struct xmb_chunk *chunk, size_t n)
+{
+	if (XMB_UNLIKELY(n > chunk->off))
+		return -ERANGE;
+	if (XMB_UNLIKELY(!xmb_chunk_is_excl(chunk)))
+		return n == 0 ? 0
+			      : xmb_chunk_claim_slot(chunk,
+						     chunk->off - (uint32_t)n,
+						     chunk->off + chunk->len);
+	xmb_chunk_verify(chunk, xmb_chunk_domain(chunk), "claim");
+	chunk->off -= (uint32_t)n;
+	chunk->len += (uint32_t)n;
+	return 0;
+}
+
+/* The same behind the chunk. */
+static inline int xmb_chunk_claim_suffix(struct xmb_chunk *chunk, size_t n)
+{
+	const struct xmb_domain *domain = xmb_chunk_domain(chunk);
+
+	if (XMB_UNLIKELY(!xmb_chunk_is_live(chunk)))
+		return n == 0 ? 0 : -ERANGE;
+	if (XMB_UNLIKELY(n > xmb_domain_region_len(domain, chunk->region) -
+				     chunk->off - chunk->len))
+		return -ERANGE;
+	if (XMB_UNLIKELY(!xmb_chunk_is_excl(chunk)))
+		return n == 0 ? 0
+			      : xmb_chunk_claim_slot(chunk, chunk->off,
+						     chunk->off + chunk->len +
+							     (uint32_t)n);
+	xmb_chunk_verify(chunk, domain, "claim");
+	chunk->len += (uint32_t)n;
+	return 0;
+}
+
+/*
+ * True if the handle is {0}, or its range lies in its region and agrees with
+ * the frame word, or with the tracker's slot.  O(1).
+ */
+XMB_API bool xmb_chunk_check(const struct xmb_chunk *chunk);
+
+#endif /* XMBUF_BUF_CHUNK_H */

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "buf/handover.h"
+
+#include "buf/tracker_priv.h"
+
+static void assert_who(uint32_t who)
+{
+	XMB_ASSERT(who >= 1 && who <= XMB_WHO_MAX);
+}
+
+uint32_t xmb_handover_fill(struct xmb_cache *cache, uint32_t who,
+			   uint64_t *addrs, uint32_t cnt)
+{
+	const struct xmb_domain *domain = &cache->pool->domain;
+	uint32_t i, region, word;
+
+	assert_who(who);
+	for (i = 0; i < cnt; i++) {
+		if (cache->cnt == 0 &&
+		    xmb_cache_fetch(cache, cnt - i, true) == 0)
+			break;
+		region = cache->frames[--cache->cnt];
+		word = xmb_frame_load(domain, region);
+		if (XMB_UNLIKELY(xmb_frame_word_state(word) != XMB_FRAME_FREE))
+			xmb_frame_panic(domain, region,
+					xmb_frame_word_gen(word), "fill");
+		xmb_frame_store(domain, region,
+				xmb_frame_word(XMB_FRAME_FILL, who,
+					       xmb_frame_word_gen(word)));
+		addrs[i] = (uint64_t)region * domain->region_len;
+	}
+	return i;
+}
+
+uint64_t xmb_handover_tx_slot(struct xmb_cache *cache, uint32_t who,
+			      struct xmb_chunk *chunk, bool *is_excl)
+{
+	const struct xmb_domain *domain = &cache->pool->domain;
+	struct xmb_tracker *t = &domain->trackers[chunk->region];
+	uint64_t addr = (uint64_t)chunk->region * domain->region_len +
+			chunk->off;
+
+	assert_who(who);
+	xmb_slot_verify(chunk, "send");
+	if (xmb_slot_try_excl(chunk))
+		return xmb_handover_tx(cache, who, chunk, is_excl);
+	/* The difference fits the owner's byte: no carry into the next. */
+	atomic_fetch_add_explicit(&t->state,
+				  xmb_owner_bits(chunk->slot,
+						 XMB_OWNER_TX(who) -
+							 XMB_OWNER_SELF),
+				  memory_order_acq_rel);
+	*chunk = (struct xmb_chunk){ 0 };
+	*is_excl = false;
+	return addr;
+}
+
+/*
+ * The slot that who sends from off on.  The owner must match: a neighbour's
+ * claim that is about to fail may show the same start for a moment, and so may
+ * an empty chunk.  Of several the smallest is taken.
+ */
+static uint32_t find_tx_slot(const struct xmb_tracker *t, uint32_t who,
+			     uint32_t off)
+{
+	uint64_t state = atomic_load_explicit(&t->state, memory_order_acquire);
+	uint32_t found = XMB_TRACKER_SLOTS, found_end = UINT32_MAX;
+
+	for (uint32_t k = 0; k < XMB_TRACKER_SLOTS; k++) {
+		uint32_t word;
+
+		if (xmb_tracker_owner(state, k) != XMB_OWNER_TX(who))
+			continue;
+		word = atomic_load_explicit(&t->slot[k], memory_order_relaxed);
+		if (xmb_slot_start(word) != off ||
+		    xmb_slot_end(word) >= found_end)
+			continue;
+		found = k;
+		found_end = xmb_slot_end(word);
+	}
+	return found;
+}
+
+int xmb_handover_complete_slot(struct xmb_cache *cache, uint32_t who,
+			       uint64_t addr)
+{
+	struct xmb_domain *domain = &cache->pool->domain;
+	uint64_t region = addr / domain->region_len;
+	uint32_t off = (uint32_t)(addr % domain->region_len), k;
+
+	if (region >= domain->region_cnt)
+		return -EPROTO;
+	k = find_tx_slot(&domain->trackers[region], who, off);
+	if (k == XMB_TRACKER_SLOTS)
+		return -EPROTO;
+	xmb_slot_release(cache, domain, (uint32_t)region, k,
+			 XMB_OWNER_TX(who));
+	return 0;
+}
+
+static bool is_tx_slot(const struct xmb_domain *domain, uint32_t region,
+		       uint32_t k, uint32_t who)
+{
+	uint64_t state = atomic_load_explicit(&domain->trackers[region].state,
+					      memory_order_acquire);
+
+	return xmb_tracker_owner(state, k) == XMB_OWNER_TX(who);
+}
+
+struct xmb_handover_held xmb_handover_hold(struct xmb_pool *pool, uint32_t who)
+{
+	const struct xmb_domain *domain = &pool->domain;
+	struct xmb_handover_held held = { 0 };
+
+	assert_who(who);
+	for (uint32_t i = 0; i < domain->region_cnt; i++) {
+		uint32_t word = xmb_frame_load(domain, i);
+		enum xmb_frame_state state = xmb_frame_word_state(word);
+
+		if (state == XMB_FRAME_APP) {
+			for (uint32_t k = 0; k < XMB_TRACKER_SLOTS; k++)
+				held.slot_cnt += is_tx_slot(domain, i, k, who);
+			continue;
+		}
+		if (xmb_frame_word_who(word) != who ||
+		    (state != XMB_FRAME_FILL && state != XMB_FRAME_TX))
+			continue;
+		xmb_frame_store(domain, i,
+				xmb_frame_word(XMB_FRAME_HELD, who,
+					       xmb_frame_word_gen(word)));
+		if (state == XMB_FRAME_FILL)
+			held.fill_cnt++;
+		else
+			held.tx_cnt++;
+	}
+	return held;
+}
+
+uint32_t xmb_handover_unhold(struct xmb_cache *cache, uint32_t who)
+{
+	struct xmb_domain *domain = &cache->pool->domain;
+	uint32_t cnt = 0;
+
+	assert_who(who);
+	for (uint32_t i = 0; i < domain->region_cnt; i++) {
+		uint32_t word = xmb_frame_load(domain, i);
+
+		if (xmb_frame_word_state(word) == XMB_FRAME_APP) {
+			for (uint32_t k = 0; k < XMB_TRACKER_SLOTS; k++) {
+				if (!is_tx_slot(domain, i, k, who))
+					continue;
+				xmb_slot_release(cache, domain, i, k,
+						 XMB_OWNER_TX(who));
+				cnt++;
+			}
+			continue;
+		}
+		if ((word & 0xffff) != xmb_frame_word(XMB_FRAME_HELD, who, 0))
+			continue;
+		xmb_frame_store(domain, i,
+				xmb_frame_word(XMB_FRAME_FREE, cache->who,
+					       (xmb_frame_word_gen(word) + 1) &
+						       0xffff));
+		xmb_cache_put(cache, domain, i);
+		cnt++;
+	}
+	return cnt;
+}

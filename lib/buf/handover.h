@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef XMBUF_BUF_HANDOVER_H
+#define XMBUF_BUF_HANDOVER_H
+
+#include "buf/chunk.h"
+
+/*
+ * handover: frames that change hands between the application and a kernel
+ * that is not trusted to name the right one.
+ *
+ *      pool --fill()--> FILL --rx()--> APP --tx()--> TX --complete()--> pool
+ *                         \____ hold() ___ HELD ___ hold() ___/
+ *                                            \__unhold()__ pool
+ *
+ * Every step compares the frame word with what the step expects.  What our
+ * own caller did wrong aborts; what the kernel returned wrong is -EPROTO, to
+ * be counted and ignored.
+ *
+ * Units      addr counts bytes from the start of the domain; `who` is the
+ *            socket's id, 1..XMB_WHO_MAX.
+ * Threads    The thread that owns the ring in question, with its own cache;
+ *            hold() and unhold() when no thread uses the socket any more.
+ */
+
+/*
+ * Take up to cnt free frames, the reserve included, for who's fill ring and
+ * write their addresses (start of frame).  Returns how many.
+ */
+XMB_API uint32_t xmb_handover_fill(struct xmb_cache *cache, uint32_t who,
+				   uint64_t *addrs, uint32_t cnt);
+
+/*
+ * Make the exclusive chunk [addr, addr+len) of a frame that the kernel gives
+ * back filled.
+ * -EPROTO: addr is outside the domain, the range leaves its frame, or the
+ * frame was not in who's hands to fill.
+ */
+static inline int xmb_handover_rx(struct xmb_cache *cache, uint32_t who,
+				  uint64_t addr, uint32_t len,
+				  struct xmb_chunk *chunk)
+{
+	const struct xmb_domain *domain = &cache->pool->domain;
+	uint64_t region = addr / domain->region_len;
+	uint32_t off = (uint32_t)(addr % domain->region_len);
+	uint32_t word;
+
+	if (XMB_UNLIKELY(region >= domain->region_cnt ||
+			 len > domain->region_len - off))
+		return -EPROTO;
+	word = xmb_frame_load(domain, (uint32_t)region);
+	if (XMB_UNLIKELY((word & 0xffff) !=
+			 xmb_frame_word(XMB_FRAME_FILL, who, 0)))
+		return -EPROTO;
+	xmb_frame_store(domain, (uint32_t)region,
+			xmb_frame_word(XMB_FRAME_APP, cache->who,
+				       xmb_frame_word_gen(word)));
+	cache->app_cnt++;
+	*chunk = (struct xmb_chunk){
+		.region = (uint32_t)region,
+		.off = off,
+		.len = len,
+		.slot = (uint16_t)xmb_frame_word_gen(word),
+		.dom = domain->id,
+		.flags = XMB_CHUNK_EXCL,
+	};
+	return 0;
+}
+
+/* The slow halves, for chunks of a split region. */
+XMB_API uint64_t xmb_handover_tx_slot(struct xmb_cache *cache, uint32_t who,
+				      struct xmb_chunk *chunk, bool *is_excl);
+XMB_API int xmb_handover_complete_slot(struct xmb_cache *cache, uint32_t who,
+				       uint64_t addr);
+
+/*
+ * Give the chunk to who's TX ring and empty the handle; returns the address to
+ * post.  The chunk must be of the cache's pool and not of 0 bytes; a stale
+ * copy aborts.  *is_excl tells which count of the socket it adds to: whole
+ * frames, or slots of split ones.
+ */
+static inline uint64_t xmb_handover_tx(struct xmb_cache *cache, uint32_t who,
+				       struct xmb_chunk *chunk, bool *is_excl)
+{
+	const struct xmb_domain *domain = &cache->pool->domain;
+	uint64_t addr =
+		(uint64_t)chunk->region * domain->region_len + chunk->off;
+
+	XMB_ASSERT(chunk->dom == domain->id && chunk->len > 0);
+	if (XMB_UNLIKELY(!xmb_chunk_is_excl(chunk)))
+		return xmb_handover_tx_slot(cache, who, chunk, is_excl);
+	xmb_chunk_verify(chunk, domain, "send");
+	xmb_frame_store(domain, chunk->region,
+			xmb_frame_word(XMB_FRAME_TX, who, chunk->slot));
+	cache->app_cnt--;
+	*chunk = (struct xmb_chunk){ 0 };
+	*is_excl = true;
+	return addr;
+}
+
+/*
+ * Take back what the kernel has sent.  Returns 1 for a whole frame, 0 for a
+ * slot of a split one.
+ * -EPROTO: addr names nothing that who has in flight.
+ */
+static inline int xmb_handover_complete(struct xmb_cache *cache, uint32_t who,
+					uint64_t addr)
+{
+	struct xmb_domain *domain = &cache->pool->domain;
+	uint64_t region = addr / domain->region_len;
+	uint32_t word;
+
+	if (XMB_UNLIKELY(region >= domain->region_cnt))
+		return -EPROTO;
+	word = xmb_frame_load(domain, (uint32_t)region);
+	if (XMB_UNLIKELY((word & 0xffff) !=
+			 xmb_frame_word(XMB_FRAME_TX, who, 0)))
+		return xmb_handover_complete_slot(cache, who, addr);
+	xmb_frame_store(
+		domain, (uint32_t)region,
+		xmb_frame_word(XMB_FRAME_FREE, cache->who,
+			       (xmb_frame_word_gen(word) + 1) & 0xffff));
+	xmb_cache_put(cache, domain, (uint32_t)region);
+	return 1;
+}
+
+struct xmb_handover_held {
+	uint32_t fill_cnt; /* frames that were FILL */
+	uint32_t tx_cnt;   /* frames that were TX */
+	uint32_t slot_cnt; /* slots of split frames that were in TX */
+};
+
+/*
+ * Mark whole frames that who's closed socket had with the kernel HELD; slots
+ * in TX keep their TX owner until unhold().  O(frames).
+ */
+XMB_API struct xmb_handover_held xmb_handover_hold(struct xmb_pool *pool,
+						   uint32_t who);
+
+/*
+ * Free everything that is held in who's name: the kernel has let the queue go.
+ * Returns how many frames and slots.  O(frames).
+ */
+XMB_API uint32_t xmb_handover_unhold(struct xmb_cache *cache, uint32_t who);
+
+#endif /* XMBUF_BUF_HANDOVER_H */
