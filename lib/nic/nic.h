@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef XMBUF_NIC_NIC_H
+#define XMBUF_NIC_NIC_H
+
+#include "base/base.h"
+
+#include <net/if.h>
+
+/*
+ * nic: what a network device can do and how it is set up.
+ *
+ * Everything is asked of the kernel at each call, over sockets opened for that
+ * call: the answer is of the network namespace that the calling thread is in,
+ * and nothing of it is remembered.  sysfs is not read, for it shows the
+ * namespace of whoever mounted it.
+ *
+ * Units      mtu is bytes of payload behind the Ethernet header; _cnt counts
+ *            queues, packets or requests.
+ * Ownership  The caller owns every struct; xmb_nic_promisc_open() hands out a
+ *            file descriptor.  xmb_nic_set_feature() changes the device for
+ *            everyone and for good: put back what you found.
+ * Threads    Any.
+ * Errors     0 or a negative errno, with words in the log.  A call that fails
+ *            changes nothing.  Any call may fail as socket() or recvmsg() do
+ *            (-EMFILE, -ENOBUFS, ...).
+ * Kernel     6.1; reading needs no privilege, set_feature CAP_NET_ADMIN,
+ *            promisc_open CAP_NET_RAW.
+ */
+
+struct xmb_nic_info {
+	int ifindex;
+	char name[IFNAMSIZ];
+	char driver[32]; /* "veth"; empty: the device does not say */
+	uint8_t mac[6];	 /* zeroes: the device has no Ethernet address */
+	uint32_t mtu;
+	bool up;	      /* set up by the administrator */
+	bool running;	      /* up, and the link has a carrier */
+	uint32_t promisc_cnt; /* requests for promiscuous mode that stand */
+
+	/*
+	 * Queues that carry packets now.  A device that has no channels to
+	 * report (a TAP) is taken at the number it has allocated.
+	 */
+	uint32_t rx_queue_cnt;
+	uint32_t tx_queue_cnt;
+
+	/* Features that are switched on. */
+	bool vlan_strip;      /* rx-vlan-hw-parse */
+	bool vlan_stag_strip; /* rx-vlan-stag-hw-parse, the outer tag of QinQ */
+	bool gro;	      /* rx-gro or rx-gro-hw */
+	bool lro;	      /* rx-lro */
+	bool tso;	      /* tx-tcp-segmentation or tx-tcp6-segmentation */
+	bool tx_csum;	      /* tx-checksum-ip-generic, -ipv4 or -ipv6 */
+	bool rx_csum;	      /* rx-checksum */
+};
+
+/* The kernel's own count of what passed, without XDP that went elsewhere. */
+struct xmb_nic_link_stats {
+	uint64_t rx_packets;
+	uint64_t rx_bytes;
+	uint64_t rx_dropped;
+	uint64_t rx_errors;
+	uint64_t tx_packets;
+	uint64_t tx_bytes;
+	uint64_t tx_dropped;
+	uint64_t tx_errors;
+};
+
+/*
+ * Describe the device named dev.
+ * -ENODEV: no device of that name in this network namespace.
+ */
+XMB_API int xmb_nic_query(const char *dev, struct xmb_nic_info *info);
+
+/*
+ * Switch a feature, named as `ethtool -k` and the kernel name it
+ * ("rx-vlan-hw-parse"), on or off; 0: it is so now, or was already.
+ * -EINVAL: the kernel knows no feature of that name.
+ * -EOPNOTSUPP: the device keeps it as it is.
+ * -ENODEV: no such device.
+ * -EPERM: it would have to change and the caller lacks CAP_NET_ADMIN.
+ */
+XMB_API int xmb_nic_set_feature(int ifindex, const char *feature, bool on);
+
+/*
+ * Make the device take in every frame for as long as the returned file
+ * descriptor is open.  The kernel counts such requests and takes this one back
+ * however the process ends.  The descriptor receives nothing.
+ * -ENODEV: no such device.
+ * -EPERM: the caller lacks CAP_NET_RAW.
+ */
+XMB_API int xmb_nic_promisc_open(int ifindex);
+
+/*
+ * Read the counters of a device.
+ * -ENODEV: no such device.
+ */
+XMB_API int xmb_nic_link_stats(int ifindex, struct xmb_nic_link_stats *stats);
+
+#endif /* XMBUF_NIC_NIC_H */
