@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "prog_lab.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { LINE_MAX_CNT = 256 };
+
+static struct line {
+	enum xmb_log_level level;
+	char text[LINE_LEN];
+} lines[LINE_MAX_CNT];
+static int line_cnt;
+
+static void listen_to(void *arg, enum xmb_log_level level, const char *text)
+{
+	(void)arg;
+	cr_expect(eq(ptr, strchr(text, '\n'), NULL));
+	if (line_cnt == LINE_MAX_CNT)
+		return;
+	lines[line_cnt].level = level;
+	snprintf(lines[line_cnt++].text, LINE_LEN, "%s", text);
+}
+
+const char *said(enum xmb_log_level level, const char *part)
+{
+	for (int i = 0; i < line_cnt; i++)
+		if (lines[i].level == level && strstr(lines[i].text, part))
+			return lines[i].text;
+	return NULL;
+}
+
+int said_cnt(enum xmb_log_level level)
+{
+	int cnt = 0;
+
+	for (int i = 0; i < line_cnt; i++)
+		cnt += lines[i].level == level;
+	return cnt;
+}
+
+void forget_said(void)
+{
+	line_cnt = 0;
+}
+
+int run(const char *command)
+{
+	char quiet[LINE_LEN];
+	int status;
+
+	snprintf(quiet, sizeof(quiet), "%s 2>/dev/null", command);
+	status = system(quiet);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+void must(const char *command)
+{
+	cr_assert(eq(int, run(command), 0), "%s", command);
+}
+
+void make_pair(int queue_cnt, int peer_queue_cnt)
+{
+	char command[LINE_LEN];
+
+	snprintf(command, sizeof(command),
+		 "ip link add va numrxqueues %d numtxqueues %d type veth "
+		 "peer name vb numrxqueues %d numtxqueues %d",
+		 queue_cnt, queue_cnt, peer_queue_cnt, peer_queue_cnt);
+	must(command);
+	must("ip link set va up && ip link set vb up");
+}
+
+void lab_setup(void)
+{
+	FILE *file;
+
+	if (geteuid() != 0)
+		cr_skip_test("attaching an XDP program needs root");
+	if (unshare(CLONE_NEWNET))
+		cr_skip_test("a network namespace of its own: %s",
+			     strerror(errno));
+	if (run("ip link add vp type veth && ip link del vp"))
+		cr_skip_test("`ip link add type veth` does not work here");
+	/* No neighbour discovery: the tests count every frame. */
+	file = fopen("/proc/sys/net/ipv6/conf/default/disable_ipv6", "w");
+	if (file) {
+		fputs("1", file);
+		fclose(file);
+	}
+	xmb_log_set(listen_to, NULL);
+}
+
+struct xmb_prog_opts opts_for(enum xmb_prog_mode mode)
+{
+	return (struct xmb_prog_opts){
+		.dev = "va",
+		.ifindex = (int)if_nametoindex("va"),
+		.mode = mode,
+		.queue_cnt = 1,
+	};
+}
+
+struct bpf_xdp_query_opts attached(void)
+{
+	struct bpf_xdp_query_opts xdp = { .sz = sizeof(xdp) };
+
+	cr_assert(
+		eq(int, bpf_xdp_query((int)if_nametoindex("va"), 0, &xdp), 0));
+	return xdp;
+}
+
+struct xmb_prog *attach(enum xmb_prog_mode mode)
+{
+	struct xmb_prog_opts opts = opts_for(mode);
+	struct xmb_prog *prog = NULL;
+
+	cr_assert(eq(int, xmb_prog_attach(&prog, &opts), 0));
+	return prog;
+}
+
+static int open_fd_cnt(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int cnt = 0;
+
+	cr_assert(ne(ptr, dir, NULL));
+	while (readdir(dir))
+		cnt++;
+	closedir(dir);
+	return cnt;
+}
+
+void expect_refused(const struct xmb_prog_opts *opts, int err, const char *part)
+{
+	struct xmb_prog *const before = (struct xmb_prog *)8, *out = before;
+	struct bpf_xdp_query_opts was = attached(), is;
+	int fd_cnt = open_fd_cnt();
+
+	forget_said();
+	cr_expect(eq(int, xmb_prog_attach(&out, opts), err), "%s", part);
+	cr_expect(eq(ptr, out, before));
+	cr_expect(eq(int, said_cnt(XMB_LOG_ERROR), 1), "%s", part);
+	expect_said(XMB_LOG_ERROR, part);
+	cr_expect(eq(int, open_fd_cnt(), fd_cnt), "%s", part);
+	is = attached();
+	cr_expect(eq(u32, is.prog_id, was.prog_id), "%s", part);
+	cr_expect(eq(u8, is.attach_mode, was.attach_mode), "%s", part);
+}
