@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "xsk/level_priv.h"
+
+#include "base/clock.h"
+
+#include <string.h>
+
+void xmb_level_init(struct xmb_level *level, uint32_t base, uint32_t max)
+{
+	base = xmb_min_u32(base, max);
+	*level = (struct xmb_level){
+		.level = base,
+		.base = base,
+		.max = max,
+		.is_drained = true,
+	};
+}
+
+static bool raise_level(struct xmb_level *level)
+{
+	if (level->level == level->max)
+		return false;
+	level->level = xmb_min_u32(2 * level->level, level->max);
+	return true;
+}
+
+bool xmb_level_poll(struct xmb_level *level, uint32_t depth)
+{
+	uint32_t *slot_max = &level->depth_max[level->slot];
+
+	*slot_max = xmb_max_u32(*slot_max, depth);
+	if (depth <= level->level / 8)
+		level->is_drained = true;
+	if (depth <= level->level / 2 ||
+	    !(level->is_drained || level->was_drained))
+		return false;
+	return raise_level(level);
+}
+
+bool xmb_level_starved(struct xmb_level *level)
+{
+	if (!level->is_drained && !level->was_drained)
+		return false;
+	level->hold = XMB_LEVEL_HOLD;
+	return raise_level(level);
+}
+
+static uint32_t second_largest(const uint32_t *v)
+{
+	uint32_t first = 0, second = 0;
+
+	for (int i = 0; i < XMB_LEVEL_SLOTS; i++) {
+		if (v[i] >= first) {
+			second = first;
+			first = v[i];
+		} else if (v[i] > second) {
+			second = v[i];
+		}
+	}
+	return second;
+}
+
+void xmb_level_tick(struct xmb_level *level, uint64_t now_ns)
+{
+	uint32_t need;
+
+	if (now_ns < level->slot_end_ns)
+		return;
+	level->slot_end_ns = now_ns + XMB_NS_PER_MS;
+	need = xmb_max_u32(2 * second_largest(level->depth_max), level->base);
+	if (level->hold > 0)
+		level->hold--;
+	else if (need < level->level)
+		level->level -= (level->level - need + 1) / 2;
+	level->slot = (level->slot + 1) % XMB_LEVEL_SLOTS;
+	level->depth_max[level->slot] = 0;
+	level->was_drained = level->is_drained;
+	level->is_drained = false;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef XMBUF_XSK_LEVEL_PRIV_H
+#define XMBUF_XSK_LEVEL_PRIV_H
+
+#include "base/base.h"
+
+/*
+ * level: how many frames should wait for packets.
+ *
+ * A fill ring is a FIFO: every frame in it goes through the CPU's cache in
+ * turn, so a level above need costs speed; a level below rate times the
+ * longest pause of the program costs packets.  The rule:
+ *
+ *      base <= level <= max
+ *      twice, when a poll finds more than half of the level received, unless
+ *      no poll of late found the RX ring nearly drained (then the program is
+ *      the bottleneck, and a longer queue only gets cold)
+ *      each millisecond half-way down to twice the second-largest depth that
+ *      the last 8 milliseconds saw, but not for XMB_LEVEL_HOLD milliseconds
+ *      after packets were lost: what paused this long once will again
+ *
+ * Units      Frames.
+ * Threads    One, the fill ring's.
+ */
+
+enum { XMB_LEVEL_SLOTS = 8, XMB_LEVEL_HOLD = 256 };
+
+struct xmb_level {
+	uint32_t level, base, max;
+	uint32_t depth_max[XMB_LEVEL_SLOTS]; /* a millisecond each, a ring */
+	uint32_t slot;
+	uint32_t hold;	 /* milliseconds without a descent, yet to come */
+	bool is_drained; /* a poll of this or the last slot found it so */
+	bool was_drained;
+	uint64_t slot_end_ns;
+};
+
+/* base is clamped to max. */
+void xmb_level_init(struct xmb_level *level, uint32_t base, uint32_t max);
+
+/* A poll found depth frames received.  True if the level was raised. */
+bool xmb_level_poll(struct xmb_level *level, uint32_t depth);
+
+/*
+ * Packets were lost for want of frames: raise the level, under the same
+ * condition, and hold it.  True if it was raised.
+ */
+bool xmb_level_starved(struct xmb_level *level);
+
+/* Let time pass. */
+void xmb_level_tick(struct xmb_level *level, uint64_t now_ns);
+
+#endif /* XMBUF_XSK_LEVEL_PRIV_H */

@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "xsk/xsk_priv.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+	FRAGS_MAX_COPY = 17,	/* MAX_SKB_FRAGS may be configured down to it */
+	RX_OFFSET = 256,	/* the kernel's headroom in a frame */
+	ETHER_LEN = 14 + 2 * 4, /* MAC header with two VLAN tags */
+	BUSY_RETRY_US = 2000,
+};
+
+#define BUSY_WAIT_NS (2 * XMB_NS_PER_S)
+
+const struct xmb_counter_desc xmb_xsk_counter_descs[XMB_XSK_COUNTER_CNT] = {
+	XMB_XSK_COUNTERS(XMB_COUNTER_DESC)
+};
+
+static int refuse(const struct xmb_xsk *xsk, int err, const char *doing,
+		  const char *advice)
+{
+	xmb_log(XMB_LOG_ERROR, "%s queue %u: %s: %s: %s", xsk->dev,
+		xsk->opts.queue, doing, strerror(-err), advice);
+	return err;
+}
+
+static int open_socket(struct xmb_xsk *xsk)
+{
+	int err;
+
+	xsk->fd = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
+	if (xsk->fd >= 0)
+		return 0;
+	err = -errno;
+	if (err == -EPERM)
+		return refuse(xsk, err, "open an AF_XDP socket",
+			      "needs CAP_NET_RAW: run as root or grant it");
+	if (err == -EAFNOSUPPORT)
+		return refuse(xsk, -EOPNOTSUPP, "open an AF_XDP socket",
+			      "this kernel has no CONFIG_XDP_SOCKETS");
+	return refuse(xsk, err, "open an AF_XDP socket",
+		      "raise the limit of open files if it is that");
+}
+
+static int refuse_memory(const struct xmb_xsk *xsk, int err)
+{
+	struct rlimit limit = { 0 };
+	char advice[256];
+
+	getrlimit(RLIMIT_MEMLOCK, &limit);
+	snprintf(advice, sizeof(advice),
+		 "each queue's socket locks the frames, %zu KiB, once more, "
+		 "and RLIMIT_MEMLOCK is %llu KiB for all of them together: "
+		 "raise it (ulimit -l), grant CAP_IPC_LOCK or ask for fewer "
+		 "frames or queues",
+		 xsk->umem->area_len >> 10,
+		 (unsigned long long)limit.rlim_cur >> 10);
+	return refuse(xsk, err, "register the frames", advice);
+}
+
+/*
+ * The locked pages of a socket that was just closed are given back late, as
+ * its queue is: wait for both alike.
+ */
+static int register_umem(struct xmb_xsk *xsk, uint64_t deadline_ns)
+{
+	struct xdp_umem_reg reg = {
+		.addr = (uintptr_t)xsk->umem->area,
+		.len = (uint64_t)xsk->umem->pool.domain.region_len *
+		       xsk->umem->pool.domain.region_cnt,
+		.chunk_size = xsk->umem->pool.domain.region_len,
+	};
+
+	while (setsockopt(xsk->fd, SOL_XDP, XDP_UMEM_REG, &reg, sizeof(reg))) {
+		int err = -errno;
+
+		if (err == -EINTR)
+			continue;
+		if (err != -ENOBUFS)
+			return refuse(xsk, err, "register the frames",
+				      "the kernel refused the area");
+		if (xmb_clock_ns() >= deadline_ns)
+			return refuse_memory(xsk, err);
+		usleep(BUSY_RETRY_US);
+	}
+	return 0;
+}
+
+static int size_rings(struct xmb_xsk *xsk)
+{
+	static const int which[] = { XDP_UMEM_FILL_RING,
+				     XDP_UMEM_COMPLETION_RING, XDP_RX_RING,
+				     XDP_TX_RING };
+
+	for (size_t i = 0; i < 4; i++)
+		if (setsockopt(xsk->fd, SOL_XDP, which[i], &xsk->ring_cnt,
+			       sizeof(xsk->ring_cnt)))
+			return refuse(xsk, -errno, "size the rings",
+				      "ask for smaller ones");
+	return 0;
+}
+
+static void *map_ring(struct xmb_xsk *xsk, struct ring_map *map, uint64_t pgoff,
+		      uint64_t desc, size_t entry_len)
+{
+	void *addr;
+
+	map->len = desc + xsk->ring_cnt * entry_len;
+	addr = mmap(NULL, map->len, PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_POPULATE, xsk->fd, (off_t)pgoff);
+	map->addr = addr == MAP_FAILED ? NULL : addr;
+	return map->addr;
+}
+
+static void *at(void *base, uint64_t off)
+{
+	return (uint8_t *)base + off;
+}
+
+#define SET_RING(r, base, o, cnt)                                              \
+	do {                                                                   \
+		(r)->mask = (cnt)-1;                                           \
+		(r)->size = (cnt);                                             \
+		(r)->producer = at(base, (o).producer);                        \
+		(r)->consumer = at(base, (o).consumer);                        \
+		(r)->flags = at(base, (o).flags);                              \
+		(r)->ring = at(base, (o).desc);                                \
+		(r)->cached_prod = *(r)->producer;                             \
+		(r)->cached_cons = *(r)->consumer;                             \
+	} while (0)
+
+static int map_rings(struct xmb_xsk *xsk)
+{
+	struct xdp_mmap_offsets off;
+	socklen_t len = sizeof(off);
+	uint32_t n = xsk->ring_cnt;
+
+	if (getsockopt(xsk->fd, SOL_XDP, XDP_MMAP_OFFSETS, &off, &len))
+		return refuse(xsk, -errno, "ask for the rings' layout",
+			      "this kernel is too old: 5.4 is needed");
+	if (len != sizeof(off))
+		return refuse(xsk, -EOPNOTSUPP, "ask for the rings' layout",
+			      "this kernel has no need_wakeup: 5.4 is needed");
+	if (!map_ring(xsk, &xsk->maps[0], XDP_UMEM_PGOFF_FILL_RING, off.fr.desc,
+		      sizeof(uint64_t)) ||
+	    !map_ring(xsk, &xsk->maps[1], XDP_UMEM_PGOFF_COMPLETION_RING,
+		      off.cr.desc, sizeof(uint64_t)) ||
+	    !map_ring(xsk, &xsk->maps[2], XDP_PGOFF_RX_RING, off.rx.desc,
+		      sizeof(struct xdp_desc)) ||
+	    !map_ring(xsk, &xsk->maps[3], XDP_PGOFF_TX_RING, off.tx.desc,
+		      sizeof(struct xdp_desc)))
+		return refuse(xsk, -errno, "map the rings", "free some memory");
+	SET_RING(&xsk->fill, xsk->maps[0].addr, off.fr, n);
+	SET_RING(&xsk->comp, xsk->maps[1].addr, off.cr, n);
+	SET_RING(&xsk->rx, xsk->maps[2].addr, off.rx, n);
+	SET_RING(&xsk->tx, xsk->maps[3].addr, off.tx, n);
+	/* libxdp's producers keep the consumer a ring's length ahead. */
+	xsk->fill.cached_cons += n;
+	xsk->tx.cached_cons += n;
+	return 0;
+}
+
+/*
+ * What may be in flight in copy mode is bounded by the socket's send buffer
+ * too, and a kick moves 32 descriptors: raise both to the ring's worth.  A
+ * kernel that refuses is only slower.
+ */
+static void raise_budgets(struct xmb_xsk *xsk)
+{
+	int sndbuf = (int)(xsk->ring_cnt * 4096u);
+	uint32_t budget = xsk->ring_cnt;
+
+	if (setsockopt(xsk->fd, SOL_SOCKET, SO_SNDBUFFORCE, &sndbuf,
+		       sizeof(sndbuf)))
+		setsockopt(xsk->fd, SOL_SOCKET, SO_SNDBUF, &sndbuf,
+			   sizeof(sndbuf));
+	setsockopt(xsk->fd, SOL_XDP, XDP_MAX_TX_SKB_BUDGET, &budget,
+		   sizeof(budget));
+}
+
+static int bind_once(struct xmb_xsk *xsk, uint16_t flags, uint64_t deadline_ns)
+{
+	struct sockaddr_xdp addr = {
+		.sxdp_family = AF_XDP,
+		.sxdp_flags = flags,
+		.sxdp_ifindex = (uint32_t)xsk->opts.ifindex,
+		.sxdp_queue_id = xsk->opts.queue,
+	};
+
+	while (bind(xsk->fd, (struct sockaddr *)&addr, sizeof(addr))) {
+		int err = -errno;
+
+		if (err == -EINTR)
+			continue;
+		if (err != -EBUSY || xmb_clock_ns() >= deadline_ns)
+			return err;
+		usleep(BUSY_RETRY_US);
+	}
+	xsk->mode.is_sg = flags & XDP_USE_SG;
+	return 0;
+}
+
+static int refuse_bind(const struct xmb_xsk *xsk, int err)
+{
+	switch (err) {
+	case -EBUSY:
+		return refuse(xsk, err, "bind",
+			      "another AF_XDP socket has this queue: end that "
+			      "program or choose another queue");
+	case -ENODEV:
+		return refuse(xsk, err, "bind", "the device is gone");
+	case -EINVAL:
+		return refuse(xsk, err, "bind",
+			      "has the device this queue? (ethtool -l shows "
+			      "how many)");
+	case -ENETDOWN:
+		return refuse(xsk, err, "bind",
+			      "the link is down: ip link set it up");
+	case -EOPNOTSUPP:
+		return refuse(
+			xsk, err, "bind",
+			xsk->opts.bind == XMB_XSK_ZC
+				? "the driver has no zero copy: use auto or "
+				  "copy"
+				: "the driver lacks XDP");
+	default:
+		return refuse(xsk, err, "bind", "the kernel refused it");
+	}
+}
+
+/*
+ * A device may have zero copy only for packets of one buffer, and then an
+ * auto bind with XDP_USE_SG ends in copy mode: while packets fit a frame, try
+ * zero copy without it first.
+ */
+static int bind_mode(struct xmb_xsk *xsk, uint64_t deadline_ns)
+{
+	const uint16_t base = XDP_USE_NEED_WAKEUP;
+	uint32_t room = xsk->umem->pool.domain.region_len - RX_OFFSET;
+	bool needs_sg = xsk->opts.mtu + ETHER_LEN > room;
+	uint16_t force = xsk->opts.bind == XMB_XSK_COPY ? XDP_COPY
+			 : xsk->opts.bind == XMB_XSK_ZC ? XDP_ZEROCOPY
+							: 0;
+	int err;
+
+	if (xsk->opts.bind != XMB_XSK_COPY && !needs_sg) {
+		err = bind_once(xsk, base | XDP_ZEROCOPY, deadline_ns);
+		if (!err || err == -EBUSY)
+			return err;
+	}
+	err = bind_once(xsk, base | force | XDP_USE_SG, deadline_ns);
+	if (!err || err == -EBUSY || (err != -EINVAL && err != -EOPNOTSUPP))
+		return err;
+	if (!needs_sg)
+		return bind_once(xsk, base | force, deadline_ns);
+	xmb_log(XMB_LOG_ERROR,
+		"%s: MTU %u does not fit a frame of %u bytes (%u for data), "
+		"and this kernel or driver gave no multi-buffer (Linux 6.6): "
+		"lower the MTU or use larger frames",
+		xsk->dev, xsk->opts.mtu, xsk->umem->pool.domain.region_len,
+		room);
+	return -EOPNOTSUPP;
+}
+
+static int bind_queue(struct xmb_xsk *xsk, uint64_t deadline_ns)
+{
+	struct xdp_options options = { 0 };
+	socklen_t len = sizeof(options);
+	uint64_t start_ns = xmb_clock_ns();
+	int err = bind_mode(xsk, deadline_ns);
+
+	if (err)
+		return refuse_bind(xsk, err);
+	xsk->mode.busy_ms =
+		(uint32_t)((xmb_clock_ns() - start_ns) / XMB_NS_PER_MS);
+	if (!getsockopt(xsk->fd, SOL_XDP, XDP_OPTIONS, &options, &len))
+		xsk->mode.is_zc = options.flags & XDP_OPTIONS_ZEROCOPY;
+	xsk->mode.frags_max = !xsk->mode.is_sg ? 1 : FRAGS_MAX_COPY;
+	return 0;
+}
+
+static uint32_t fill_max(const struct xmb_xsk *xsk)
+{
+	return xmb_min_u32(xmb_or_u32(xsk->opts.fill_max, xsk->ring_cnt),
+			   xsk->ring_cnt);
+}
+
+static int prefill(struct xmb_xsk *xsk, struct xmb_cache *cache)
+{
+	uint32_t base = xmb_or_u32(xsk->opts.fill_base, XMB_XSK_FILL_BASE);
+
+	xmb_level_init(&xsk->level, base, fill_max(xsk));
+	xmb_xsk_refill(xsk, cache, xmb_clock_ns());
+	if (count_get(&xsk->fill_cnt) >= xsk->level.base)
+		return 0;
+	xmb_log(XMB_LOG_ERROR,
+		"%s queue %u: %u frames are needed to receive, but only %u "
+		"were free: ask for more frames",
+		xsk->dev, xsk->opts.queue, xsk->level.base,
+		count_get(&xsk->fill_cnt));
+	return -ENOBUFS;
+}
+
+static int set_up(struct xmb_xsk *xsk, struct xmb_cache *cache)
+{
+	uint64_t deadline_ns =
+		xmb_clock_ns() + xmb_or_u64(xsk->opts.wait_ns, BUSY_WAIT_NS);
+	int err = open_socket(xsk);
+
+	if (!err)
+		err = register_umem(xsk, deadline_ns);
+	if (!err)
+		err = size_rings(xsk);
+	if (!err)
+		err = map_rings(xsk);
+	if (!err)
+		err = prefill(xsk, cache);
+	if (!err)
+		err = bind_queue(xsk, deadline_ns);
+	if (err)
+		return err;
+	raise_budgets(xsk);
+	/* The driver's own ring is not ours to see: keep all of ours full. */
+	if (xsk->mode.is_zc)
+		xmb_level_init(&xsk->level, fill_max(xsk), fill_max(xsk));
+	count_set(&xsk->level_seen, xsk->level.level);
+	return 0;
+}
+
+int xmb_xsk_open(struct xmb_xsk **out, struct xmb_umem *umem,
+		 struct xmb_cache *cache, const struct xmb_xsk_opts *opts)
+{
+	struct xmb_xsk *xsk;
+	int err, who;
+
+	if (opts->ring_cnt && !xmb_is_pow2(opts->ring_cnt)) {
+		xmb_log(XMB_LOG_ERROR,
+			"%s: a ring of %u entries: must be a "
+			"power of two",
+			opts->dev, opts->ring_cnt);
+		return -EINVAL;
+	}
+	who = xmb_umem_id_get(umem);
+	if (who < 0)
+		return who;
+	xsk = aligned_alloc(XMB_CACHE_LINE, sizeof(*xsk));
+	if (!xsk) {
+		xmb_umem_id_put(umem, (uint32_t)who);
+		return -ENOMEM;
+	}
+	memset(xsk, 0, sizeof(*xsk));
+	xsk->umem = umem;
+	xsk->fd = -1;
+	xsk->who = (uint32_t)who;
+	xsk->opts = *opts;
+	xsk->ring_cnt = xmb_or_u32(opts->ring_cnt, XMB_XSK_RING_CNT);
+	xsk->tx_cap = xmb_or_u32(opts->tx_cap, xsk->ring_cnt);
+	xsk->packet_max = opts->mtu + ETHER_LEN;
+	snprintf(xsk->dev, sizeof(xsk->dev), "%s", opts->dev);
+	xsk->opts.dev = xsk->dev;
+
+	err = set_up(xsk, cache);
+	if (err) {
+		/* Never bound: the kernel took nothing, so all is ours. */
+		xmb_xsk_close(xsk, cache);
+		xmb_handover_unhold(cache, xsk->who);
+		xsk->held = (struct xmb_handover_held){ 0 };
+		xmb_xsk_destroy(xsk);
+		return err;
+	}
+	*out = xsk;
+	return 0;
+}
+
+int xmb_xsk_fd(const struct xmb_xsk *xsk)
+{
+	return xsk->fd;
+}
+
+uint32_t xmb_xsk_queue(const struct xmb_xsk *xsk)
+{
+	return xsk->opts.queue;
+}
+
+struct xmb_xsk_mode xmb_xsk_mode(const struct xmb_xsk *xsk)
+{
+	return xsk->mode;
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "xsk/xsk_priv.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+enum {
+	REFILL_MIN = 16,	    /* fewer are not worth a ring update */
+	STARVED_CHECK_NS = 1000000, /* how often the kernel is asked */
+};
+
+/* Add a buffer to the chain that is being received. */
+static void chain_add(struct xmb_xsk *xsk, struct xmb_cache *cache,
+		      struct xmb_chunk *chunk)
+{
+	if (!xsk->open_is_broken &&
+	    xmb_multibuf_push_back(&xsk->open, chunk, cache) == 0)
+		return;
+	if (!xsk->open_is_broken)
+		xsk_count(xsk, XMB_XSK_RX_NO_SPILL, 1);
+	xsk->open_is_broken = true;
+	xmb_chunk_release(chunk, cache);
+}
+
+static void chain_break(struct xmb_xsk *xsk)
+{
+	xsk_count(xsk, XMB_XSK_RX_BAD_DESC, 1);
+	if (!xsk->open_is_broken)
+		xsk_count(xsk, XMB_XSK_RX_BROKEN, 1);
+	xsk->open_is_broken = true;
+}
+
+/* The last buffer is in: true if the packet is whole and moved to mb. */
+static bool chain_end(struct xmb_xsk *xsk, struct xmb_cache *cache,
+		      struct xmb_multibuf *mb)
+{
+	bool is_whole = !xsk->open_is_broken;
+
+	xsk->open_is_broken = false;
+	if (!is_whole) {
+		xmb_multibuf_release(&xsk->open, cache);
+		return false;
+	}
+	*mb = xsk->open;
+	xsk->open = (struct xmb_multibuf){ 0 };
+	return true;
+}
+
+/* A descriptor that is part of a chain, or that names no frame of ours. */
+static bool recv_slow(struct xmb_xsk *xsk, struct xmb_cache *cache,
+		      const struct xdp_desc *desc, int err,
+		      struct xmb_chunk *chunk, struct xmb_multibuf *mb)
+{
+	if (err)
+		chain_break(xsk);
+	else
+		chain_add(xsk, cache, chunk);
+	if (desc->options & XDP_PKT_CONTD)
+		return false;
+	if (!chain_end(xsk, cache, mb))
+		return false;
+	if (mb->cnt > 1)
+		xsk_count(xsk, XMB_XSK_RX_CHAINS, 1);
+	return true;
+}
+
+uint32_t xmb_xsk_recv(struct xmb_xsk *xsk, struct xmb_cache *cache,
+		      struct xmb_multibuf *mbs, uint32_t cnt)
+{
+	uint32_t idx, got = 0, taken = 0;
+	uint32_t n = xsk_ring_cons__peek(&xsk->rx, cnt, &idx);
+	uint64_t bytes = 0;
+
+	if (n == 0)
+		return 0;
+	for (uint32_t i = 0; i < n; i++) {
+		/* The kernel may write the ring: read each word once. */
+		struct xdp_desc desc =
+			*xsk_ring_cons__rx_desc(&xsk->rx, idx + i);
+		struct xmb_multibuf *mb = &mbs[got];
+		struct xmb_chunk chunk = { 0 };
+		int err = xmb_handover_rx(cache, xsk->who, desc.addr, desc.len,
+					  &chunk);
+
+		taken += err == 0;
+		if (XMB_LIKELY(!err && !desc.options &&
+			       xmb_multibuf_is_empty(&xsk->open) &&
+			       !xsk->open_is_broken))
+			xmb_multibuf_init(mb, &chunk);
+		else if (!recv_slow(xsk, cache, &desc, err, &chunk, mb))
+			continue;
+		bytes += mb->len;
+		got++;
+	}
+	xsk_ring_cons__release(&xsk->rx, n);
+	count_set(&xsk->fill_cnt, count_get(&xsk->fill_cnt) - taken);
+	xsk_count(xsk, XMB_XSK_RX_PACKETS, got);
+	xsk_count(xsk, XMB_XSK_RX_BYTES, bytes);
+	return got;
+}
+
+bool xmb_xsk_has_rx(const struct xmb_xsk *xsk)
+{
+	return __atomic_load_n(xsk->rx.producer, __ATOMIC_ACQUIRE) !=
+	       xsk->rx.cached_cons;
+}
+
+static uint32_t rx_depth(const struct xmb_xsk *xsk)
+{
+	return __atomic_load_n(xsk->rx.producer, __ATOMIC_RELAXED) -
+	       xsk->rx.cached_cons;
+}
+
+/* Has the kernel dropped for want of frames since the last look? */
+static bool is_starved(struct xmb_xsk *xsk, uint64_t now_ns)
+{
+	struct xdp_statistics stats;
+	socklen_t len = sizeof(stats);
+	uint64_t seen;
+
+	if (now_ns < xsk->starved_check_ns)
+		return false;
+	xsk->starved_check_ns = now_ns + STARVED_CHECK_NS;
+	if (getsockopt(xsk->fd, SOL_XDP, XDP_STATISTICS, &stats, &len))
+		return false;
+	seen = stats.rx_dropped + stats.rx_fill_ring_empty_descs;
+	if (seen == xsk->starved_seen)
+		return false;
+	xsk->starved_seen = seen;
+	return true;
+}
+
+static void adapt(struct xmb_xsk *xsk, uint64_t now_ns)
+{
+	bool raised = xmb_level_poll(&xsk->level, rx_depth(xsk));
+
+	/* Asking costs a system call: only while frames are all used up. */
+	if (rx_depth(xsk) + REFILL_MIN >= xsk->level.level / 2 &&
+	    is_starved(xsk, now_ns))
+		raised |= xmb_level_starved(&xsk->level);
+	if (raised)
+		xsk_count(xsk, XMB_XSK_FILL_RAISED, 1);
+	xmb_level_tick(&xsk->level, now_ns);
+	count_set(&xsk->level_seen, xsk->level.level);
+}
+
+static int rx_kick(struct xmb_xsk *xsk)
+{
+	if (xsk->opts.kick)
+		return xsk->opts.kick(xsk->opts.kick_arg, xsk->fd, false);
+	if (recvfrom(xsk->fd, NULL, 0, MSG_DONTWAIT, NULL, NULL) < 0)
+		return -errno;
+	return 0;
+}
+
+/* Write up to want frames to the ring, as far as it runs without a wrap. */
+static uint32_t fill_run(struct xmb_xsk *xsk, struct xmb_cache *cache,
+			 uint32_t want)
+{
+	uint32_t at = xsk->fill.cached_prod & xsk->fill.mask;
+	uint32_t n = xmb_min_u32(want, xsk->fill.size - at);
+
+	n = xmb_handover_fill(
+		cache, xsk->who,
+		(uint64_t *)xsk_ring_prod__fill_addr(&xsk->fill, at), n);
+	xsk->fill.cached_prod += n;
+	return n;
+}
+
+/* Give the kernel up to want frames more. */
+static void fill(struct xmb_xsk *xsk, struct xmb_cache *cache, uint32_t want)
+{
+	uint32_t n;
+
+	want = xmb_min_u32(want, xsk_prod_nb_free(&xsk->fill, want));
+	n = fill_run(xsk, cache, want);
+	if (n && n < want) /* the ring wrapped, or the pool is empty */
+		n += fill_run(xsk, cache, want - n);
+	if (n == 0)
+		return;
+	xsk_ring_prod__submit(&xsk->fill, n);
+	count_set(&xsk->fill_cnt, count_get(&xsk->fill_cnt) + n);
+	if (XMB_UNLIKELY(xsk_ring_prod__needs_wakeup(&xsk->fill))) {
+		xsk_count(xsk, XMB_XSK_RX_KICKS, 1);
+		rx_kick(xsk);
+	}
+}
+
+void xmb_xsk_refill(struct xmb_xsk *xsk, struct xmb_cache *cache,
+		    uint64_t now_ns)
+{
+	uint32_t have = count_get(&xsk->fill_cnt);
+
+	adapt(xsk, now_ns);
+	if (have + REFILL_MIN <= xsk->level.level ||
+	    have < xmb_min_u32(REFILL_MIN, xsk->level.level))
+		fill(xsk, cache, xsk->level.level - have);
+}
+
+void xmb_xsk_refill_idle(struct xmb_xsk *xsk, struct xmb_cache *cache)
+{
+	uint32_t have = count_get(&xsk->fill_cnt);
+
+	if (have < xsk->level.max)
+		fill(xsk, cache, xsk->level.max - have);
+}
+
+uint32_t xmb_xsk_fill_level(const struct xmb_xsk *xsk)
+{
+	return count_get(&xsk->level_seen);
+}

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "xsk/xsk_priv.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum { KICK_MAX = 4096, REAP_MAX = 256 };
+
+/* What a packet needs to be sent. */
+struct shape {
+	uint32_t frag_cnt; /* chunks with bytes in them */
+	bool is_foreign;   /* some chunk is not of the socket's umem */
+};
+
+static struct shape shape_of(const struct xmb_xsk *xsk,
+			     const struct xmb_multibuf *mb)
+{
+	const uint8_t dom = xsk->umem->pool.domain.id;
+	struct xmb_multibuf_iter iter;
+	struct shape shape = { 0 };
+
+	for (const struct xmb_chunk *c = xmb_multibuf_first(mb, &iter); c;
+	     c = xmb_multibuf_next(&iter)) {
+		shape.frag_cnt += c->len > 0;
+		shape.is_foreign |= c->len > 0 && c->dom != dom;
+	}
+	return shape;
+}
+
+/* Replace mb by a copy of it in frames of the umem. */
+static int copy_in(struct xmb_cache *cache, struct xmb_multibuf *mb)
+{
+	struct xmb_multibuf copy = { 0 };
+	struct xmb_multibuf_iter iter;
+	size_t off = 0;
+	int err = xmb_multibuf_alloc(cache, mb->len, 0, &copy);
+
+	if (err)
+		return err;
+	for (const struct xmb_chunk *c = xmb_multibuf_first(mb, &iter); c;
+	     c = xmb_multibuf_next(&iter))
+		off += xmb_multibuf_copy_from(&copy, off, xmb_chunk_data(c),
+					      c->len);
+	copy.user = mb->user;
+	xmb_counter_add(&cache->copies, 1);
+	xmb_counter_add(&cache->copied_bytes, mb->len);
+	xmb_multibuf_release(mb, cache);
+	*mb = copy;
+	return 0;
+}
+
+static void post(struct xmb_xsk *xsk, struct xmb_cache *cache,
+		 struct xmb_chunk *chunk, uint32_t idx, bool is_last)
+{
+	struct xdp_desc *desc = xsk_ring_prod__tx_desc(&xsk->tx, idx);
+	bool is_excl;
+
+	desc->len = chunk->len;
+	desc->options = is_last ? 0 : XDP_PKT_CONTD;
+	desc->addr = xmb_handover_tx(cache, xsk->who, chunk, &is_excl);
+	if (XMB_LIKELY(is_excl))
+		count_set(&xsk->tx_frame_cnt,
+			  count_get(&xsk->tx_frame_cnt) + 1);
+	else
+		count_set(&xsk->tx_slot_cnt, count_get(&xsk->tx_slot_cnt) + 1);
+}
+
+/* Post a chain whose descriptors are reserved from idx on. */
+static void post_chain(struct xmb_xsk *xsk, struct xmb_cache *cache,
+		       struct xmb_multibuf *mb, uint32_t idx, uint32_t frag_cnt)
+{
+	struct xmb_multibuf_iter iter;
+	uint32_t left = frag_cnt;
+
+	for (struct xmb_chunk *c = xmb_multibuf_first(mb, &iter); c;
+	     c = xmb_multibuf_next(&iter))
+		if (c->len > 0)
+			post(xsk, cache, c, idx++, --left == 0);
+	/* What is left in mb are chunks of 0 bytes and spill blocks. */
+	mb->len = 0;
+	xmb_multibuf_release(mb, cache);
+}
+
+static bool has_room(struct xmb_xsk *xsk, uint32_t frag_cnt)
+{
+	uint32_t inflight =
+		count_get(&xsk->tx_frame_cnt) + count_get(&xsk->tx_slot_cnt);
+
+	/* A completion must find room in its ring: hence also ring_cnt. */
+	return inflight + frag_cnt <= xsk->tx_cap &&
+	       inflight + frag_cnt <= xsk->ring_cnt &&
+	       xsk_prod_nb_free(&xsk->tx, frag_cnt) >= frag_cnt;
+}
+
+static void drop(struct xmb_xsk *xsk, struct xmb_cache *cache,
+		 struct xmb_multibuf *mb, enum xmb_xsk_counter why)
+{
+	xsk_count(xsk, why, 1);
+	xmb_multibuf_release(mb, cache);
+}
+
+enum verdict { POSTED, DROPPED, NO_ROOM };
+
+/* Everything but the one whole frame of our own. */
+static enum verdict send_slow(struct xmb_xsk *xsk, struct xmb_cache *cache,
+			      struct xmb_multibuf *mb)
+{
+	struct shape shape = shape_of(xsk, mb);
+	uint32_t idx;
+	int err;
+
+	if (mb->len == 0) {
+		drop(xsk, cache, mb, XMB_XSK_TX_EMPTY);
+		return DROPPED;
+	}
+	if (mb->len > xsk->packet_max) {
+		drop(xsk, cache, mb, XMB_XSK_TX_TOO_LONG);
+		return DROPPED;
+	}
+	if (shape.is_foreign) {
+		err = copy_in(cache, mb);
+		if (err) {
+			drop(xsk, cache, mb, XMB_XSK_TX_NO_FRAMES);
+			return DROPPED;
+		}
+		shape = shape_of(xsk, mb);
+	}
+	if (shape.frag_cnt > xsk->mode.frags_max) {
+		drop(xsk, cache, mb, XMB_XSK_TX_TOO_MANY_FRAGS);
+		return DROPPED;
+	}
+	if (!has_room(xsk, shape.frag_cnt))
+		return NO_ROOM;
+	idx = xsk->tx.cached_prod;
+	xsk->tx.cached_prod += shape.frag_cnt;
+	xsk_count(xsk, XMB_XSK_TX_BYTES, mb->len);
+	post_chain(xsk, cache, mb, idx, shape.frag_cnt);
+	return POSTED;
+}
+
+static enum verdict send_one(struct xmb_xsk *xsk, struct xmb_cache *cache,
+			     struct xmb_multibuf *mb, uint64_t *bytes)
+{
+	struct xmb_chunk *c = &mb->c[0];
+
+	if (XMB_UNLIKELY(mb->cnt != 1 || mb->inline_cnt != 1 ||
+			 c->dom != xsk->umem->pool.domain.id || c->len == 0 ||
+			 c->len > xsk->packet_max))
+		return send_slow(xsk, cache, mb);
+	if (XMB_UNLIKELY(!has_room(xsk, 1)))
+		return NO_ROOM;
+	*bytes += c->len;
+	post(xsk, cache, c, xsk->tx.cached_prod++, true);
+	*mb = (struct xmb_multibuf){ 0 };
+	return POSTED;
+}
+
+uint32_t xmb_xsk_send(struct xmb_xsk *xsk, struct xmb_cache *cache,
+		      struct xmb_multibuf *mbs, uint32_t cnt)
+{
+	uint32_t first = xsk->tx.cached_prod, posted = 0, i;
+	uint64_t bytes = 0;
+
+	for (i = 0; i < cnt; i++) {
+		enum verdict verdict = send_one(xsk, cache, &mbs[i], &bytes);
+
+		if (verdict == NO_ROOM)
+			break;
+		posted += verdict == POSTED;
+	}
+	if (posted) {
+		xsk_ring_prod__submit(&xsk->tx, xsk->tx.cached_prod - first);
+		xsk_count(xsk, XMB_XSK_TX_PACKETS, posted);
+		xsk_count(xsk, XMB_XSK_TX_BYTES, bytes);
+	}
+	return i;
+}
+
+void xmb_xsk_drop_full(struct xmb_xsk *xsk, struct xmb_cache *cache,
+		       struct xmb_multibuf *mbs, uint32_t cnt)
+{
+	xsk_count(xsk, XMB_XSK_TX_FULL, cnt);
+	xmb_multibuf_release_bulk(mbs, cnt, cache);
+}
+
+uint32_t xmb_xsk_reap(struct xmb_xsk *xsk, struct xmb_cache *cache)
+{
+	uint32_t idx, frames = 0, slots = 0;
+	uint32_t n = xsk_ring_cons__peek(&xsk->comp, REAP_MAX, &idx);
+
+	if (n == 0)
+		return 0;
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t addr = *xsk_ring_cons__comp_addr(&xsk->comp, idx + i);
+		int got = xmb_handover_complete(cache, xsk->who, addr);
+
+		frames += got == 1;
+		slots += got == 0;
+	}
+	xsk_ring_cons__release(&xsk->comp, n);
+	count_set(&xsk->tx_frame_cnt, count_get(&xsk->tx_frame_cnt) - frames);
+	count_set(&xsk->tx_slot_cnt, count_get(&xsk->tx_slot_cnt) - slots);
+	xsk_count(xsk, XMB_XSK_TX_COMPLETED, frames + slots);
+	if (XMB_UNLIKELY(frames + slots < n))
+		xsk_count(xsk, XMB_XSK_COMP_UNKNOWN, n - frames - slots);
+	return n;
+}
+
+uint32_t xmb_xsk_tx_waiting(const struct xmb_xsk *xsk)
+{
+	return xsk->tx.cached_prod -
+	       __atomic_load_n(xsk->tx.consumer, __ATOMIC_ACQUIRE);
+}
+
+uint32_t xmb_xsk_tx_inflight(const struct xmb_xsk *xsk)
+{
+	return count_get(&xsk->tx_frame_cnt) + count_get(&xsk->tx_slot_cnt);
+}
+
+static int tx_kick(struct xmb_xsk *xsk)
+{
+	if (xsk->opts.kick)
+		return xsk->opts.kick(xsk->opts.kick_arg, xsk->fd, true);
+	if (sendto(xsk->fd, NULL, 0, MSG_DONTWAIT, NULL, 0) < 0)
+		return -errno;
+	return 0;
+}
+
+/*
+ * EAGAIN means that more waits than one call moves, or that nothing moves now:
+ * go on as long as the kernel gets ahead.  EBUSY means that one packet was
+ * dropped, and completed, and the rest needs another call (net/xdp/xsk.c, seen
+ * on 6.18).
+ */
+int xmb_xsk_kick(struct xmb_xsk *xsk)
+{
+	uint32_t waiting = xmb_xsk_tx_waiting(xsk), left;
+	int err = 0;
+
+	for (int i = 0; i < KICK_MAX && waiting; i++) {
+		if (!xsk_ring_prod__needs_wakeup(&xsk->tx))
+			return 0;
+		err = tx_kick(xsk);
+		xsk_count(xsk, XMB_XSK_TX_KICKS, 1);
+		left = xmb_xsk_tx_waiting(xsk);
+		if (err == -EBUSY)
+			xsk_count(xsk, XMB_XSK_TX_KERNEL_DROP, 1);
+		else if (err == -EINTR)
+			continue;
+		else if (err && err != -EAGAIN && err != -ENOBUFS)
+			break;
+		else if (left >= waiting)
+			break;
+		waiting = left;
+	}
+	if (err == -ENETDOWN)
+		xsk_count(xsk, XMB_XSK_TX_LINK_DOWN, 1);
+	if (err == -ENETDOWN || err == -ENXIO)
+		return err;
+	if (waiting == 0)
+		return 0;
+	xsk_count(xsk, XMB_XSK_TX_AGAIN, 1);
+	return -EAGAIN;
+}

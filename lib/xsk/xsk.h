@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef XMBUF_XSK_XSK_H
+#define XMBUF_XSK_XSK_H
+
+#include "base/base.h"
+#include "buf/multibuf.h"
+#include "stats/counter.h"
+#include "umem/ledger.h"
+#include "umem/umem.h"
+
+/*
+ * xsk: one AF_XDP socket on one queue of one device, with its four rings.
+ *
+ *                 refill()            recv()
+ *      pool ---> fill ring --kernel--> RX ring ---> multibufs
+ *      pool <--- completion <-kernel-- TX ring <--- multibufs
+ *                 reap()              send(), kick()
+ *
+ * A received packet is a multibuf of the frames it was received in; a sent
+ * one is posted where it lies, all of its chunks or none.  A chunk of another
+ * domain is copied into frames first, and counted.
+ *
+ * The fill level, how many frames wait for packets, follows the traffic: as
+ * few as the longest pause of this thread needs (frames stay in the CPU's
+ * cache), more at once when packets pile up, never less than the device's ring
+ * in zero copy.
+ *
+ * Units      Counts are of packets (multibufs) unless named otherwise.
+ * Ownership  send() consumes what it counts.  Frames that the kernel has when
+ *            the socket closes are HELD until settle() saw the queue let go.
+ * Threads    Each ring has one thread for life: recv() and refill() belong to
+ *            one, send(), reap() and kick() to one (the same or another), each
+ *            with its own cache.  Counters may be read from any.
+ * Errors     0 or negative errno.  A packet that cannot be sent is a named
+ *            counter, never a return code.
+ * Kernel     5.4 (need_wakeup); several buffers a packet 6.6.  CAP_NET_RAW.
+ */
+
+#define XMB_XSK_RING_CNT 2048u
+#define XMB_XSK_FILL_BASE 256u
+
+enum xmb_xsk_bind {
+	XMB_XSK_AUTO, /* zero copy, else copy; xmb_xsk_mode() tells */
+	XMB_XSK_COPY,
+	XMB_XSK_ZC,
+};
+
+/* X(UPPER, lower, KIND, sentence) */
+#define XMB_XSK_COUNTERS(X)                                                    \
+	X(RX_PACKETS, rx_packets, TOTAL, "packets received")                   \
+	X(RX_BYTES, rx_bytes, TOTAL, "bytes received")                         \
+	X(RX_CHAINS, rx_chains, TOTAL, "packets received in several frames")   \
+	X(TX_PACKETS, tx_packets, TOTAL, "packets posted to the TX ring")      \
+	X(TX_BYTES, tx_bytes, TOTAL, "bytes posted to the TX ring")            \
+	X(TX_COMPLETED, tx_completed, TOTAL,                                   \
+	  "buffers that the kernel gave back after sending")                   \
+	X(RX_NO_SPILL, rx_no_spill, DROP,                                      \
+	  "received chains with no spill block left: raise spill_cnt or the "  \
+	  "frame size")                                                        \
+	X(RX_BROKEN, rx_broken, DROP,                                          \
+	  "received chains of which a buffer was unusable")                    \
+	X(TX_EMPTY, tx_empty, DROP, "packets of 0 bytes cannot be sent")       \
+	X(TX_TOO_LONG, tx_too_long, DROP,                                      \
+	  "packets longer than the MTU of the way out: raise it there")        \
+	X(TX_TOO_MANY_FRAGS, tx_too_many_frags, DROP,                          \
+	  "chains of more buffers than the device sends: use larger frames")   \
+	X(TX_NO_FRAMES, tx_no_frames, DROP,                                    \
+	  "memory outside the umem could not be copied: no frame was free")    \
+	X(TX_FULL, tx_full, DROP,                                              \
+	  "the TX ring or the port's share of frames was full: the way out "   \
+	  "is "                                                                \
+	  "slower than the way in")                                            \
+	X(TX_KERNEL_DROP, tx_kernel_drop, DROP,                                \
+	  "the kernel took the packet and dropped it: the device's queue was " \
+	  "full or its peer is down")                                          \
+	X(TX_UNSENT, tx_unsent, DROP,                                          \
+	  "packets still in the TX ring when the socket closed")               \
+	X(RX_UNREAD, rx_unread, DROP,                                          \
+	  "packets still in the RX ring when the socket closed")               \
+	X(RX_DROPPED, rx_dropped, DROP,                                        \
+	  "the kernel had no frame for the packet, or it was longer than a "   \
+	  "frame without multi-buffer: raise the fill level or frame size")    \
+	X(RX_RING_FULL, rx_ring_full, DROP,                                    \
+	  "the RX ring was full: this program is slower than the traffic")     \
+	X(RX_FILL_EMPTY, rx_fill_empty, EVENT,                                 \
+	  "times the kernel found the fill ring empty")                        \
+	X(TX_RING_EMPTY, tx_ring_empty, EVENT,                                 \
+	  "times the kernel found the TX ring empty")                          \
+	X(TX_KICKS, tx_kicks, EVENT, "system calls to start sending")          \
+	X(RX_KICKS, rx_kicks, EVENT, "system calls to resume receiving")       \
+	X(TX_AGAIN, tx_again, EVENT, "kicks after which packets still waited") \
+	X(TX_LINK_DOWN, tx_link_down, EVENT,                                   \
+	  "kicks refused because the link is down")                            \
+	X(FILL_RAISED, fill_raised, EVENT,                                     \
+	  "times the fill level was raised because packets piled up")          \
+	X(RX_INVALID, rx_invalid, FAULT,                                       \
+	  "fill ring entries that the kernel refused")                         \
+	X(TX_INVALID, tx_invalid, FAULT,                                       \
+	  "TX descriptors that the kernel refused")                            \
+	X(RX_BAD_DESC, rx_bad_desc, FAULT,                                     \
+	  "RX descriptors that name no frame of ours: ignored")                \
+	X(COMP_UNKNOWN, comp_unknown, FAULT,                                   \
+	  "completions of nothing that was in flight: ignored")
+
+#define XMB_XSK_ENUM(up, low, kind, meaning) XMB_XSK_##up,
+enum xmb_xsk_counter { XMB_XSK_COUNTERS(XMB_XSK_ENUM) XMB_XSK_COUNTER_CNT };
+
+XMB_API extern const struct xmb_counter_desc
+	xmb_xsk_counter_descs[XMB_XSK_COUNTER_CNT];
+
+/*
+ * Makes the kernel look at a ring of fd: by default sendto() for TX and
+ * recvfrom() for RX, each of 0 bytes.  0 or negative errno.
+ */
+typedef int xmb_xsk_kick_fn(void *arg, int fd, bool is_tx);
+
+struct xmb_xsk_opts {
+	const char *dev; /* for messages */
+	int ifindex;
+	uint32_t queue;
+	enum xmb_xsk_bind bind;
+	uint32_t mtu;	    /* of the device: bytes behind the MAC header */
+	uint32_t ring_cnt;  /* entries of each ring; 0: XMB_XSK_RING_CNT */
+	uint32_t fill_base; /* lowest fill level; 0: XMB_XSK_FILL_BASE */
+	uint32_t fill_max;  /* highest; 0: ring_cnt */
+	uint32_t tx_cap;    /* most frames in TX; 0: ring_cnt */
+	uint64_t wait_ns;   /* for a queue that is being let go; 0: 2 s */
+	xmb_xsk_kick_fn *kick;
+	void *kick_arg;
+};
+
+/* What was got, not what was asked. */
+struct xmb_xsk_mode {
+	bool is_zc;
+	bool is_sg;	    /* several buffers a packet */
+	uint32_t frags_max; /* buffers a sent packet may have */
+	uint32_t busy_ms;   /* how long the queue was waited for */
+};
+
+struct xmb_xsk;
+
+/*
+ * Open, fill the fill ring from cache, bind.
+ * -EBUSY: another socket has the queue, still after wait_ns.  -EPERM: no
+ * CAP_NET_RAW.  -ENOBUFS: over RLIMIT_MEMLOCK, or too few free frames to fill.
+ * -EOPNOTSUPP: the mode that was asked for is not to be had; MTU above a frame
+ * and a kernel without multi-buffer.  -ENODEV: no such device.  -EINVAL: the
+ * device has no such queue, or ring_cnt is no power of two.  -ENOSPC: no socket
+ * id.
+ */
+XMB_API int xmb_xsk_open(struct xmb_xsk **out, struct xmb_umem *umem,
+			 struct xmb_cache *cache,
+			 const struct xmb_xsk_opts *opts);
+
+XMB_API int xmb_xsk_fd(const struct xmb_xsk *xsk);
+XMB_API uint32_t xmb_xsk_queue(const struct xmb_xsk *xsk);
+XMB_API struct xmb_xsk_mode xmb_xsk_mode(const struct xmb_xsk *xsk);
+
+/* Receive up to cnt packets into the empty mbs; returns how many. */
+XMB_API uint32_t xmb_xsk_recv(struct xmb_xsk *xsk, struct xmb_cache *cache,
+			      struct xmb_multibuf *mbs, uint32_t cnt);
+
+/*
+ * Bring the fill ring to its level, from the cache, and adapt the level
+ * (now_ns: xmb_clock_ns()).  Kicks the kernel when it waits for that.
+ */
+XMB_API void xmb_xsk_refill(struct xmb_xsk *xsk, struct xmb_cache *cache,
+			    uint64_t now_ns);
+
+/*
+ * Before a sleep: bring the fill ring to the highest level.  Whoever sleeps
+ * has time for cold frames, and wakes late: a burst then finds as many frames
+ * as there can be.  The level itself does not change.
+ */
+XMB_API void xmb_xsk_refill_idle(struct xmb_xsk *xsk, struct xmb_cache *cache);
+
+/*
+ * Post packets from the front of mbs.  Returns how many were consumed, posted
+ * or dropped by name; the rest did not fit and is left as it was.
+ */
+XMB_API uint32_t xmb_xsk_send(struct xmb_xsk *xsk, struct xmb_cache *cache,
+			      struct xmb_multibuf *mbs, uint32_t cnt);
+
+/* Release cnt packets that did not fit and count them as tx_full. */
+XMB_API void xmb_xsk_drop_full(struct xmb_xsk *xsk, struct xmb_cache *cache,
+			       struct xmb_multibuf *mbs, uint32_t cnt);
+
+/* Take back what was sent.  Returns how many buffers. */
+XMB_API uint32_t xmb_xsk_reap(struct xmb_xsk *xsk, struct xmb_cache *cache);
+
+/*
+ * Have the kernel send what is posted, as far as it does now.
+ * -EAGAIN: some waits.  -ENETDOWN: link down.  -ENXIO: the device is gone.
+ */
+XMB_API int xmb_xsk_kick(struct xmb_xsk *xsk);
+
+/* Buffers posted that the kernel has not looked at. */
+XMB_API uint32_t xmb_xsk_tx_waiting(const struct xmb_xsk *xsk);
+
+/* Buffers posted and not taken back: waiting, being sent, or completed. */
+XMB_API uint32_t xmb_xsk_tx_inflight(const struct xmb_xsk *xsk);
+
+/* True if a packet waits in the RX ring. */
+XMB_API bool xmb_xsk_has_rx(const struct xmb_xsk *xsk);
+
+/* Frames that wait for packets are to be at least this many. */
+XMB_API uint32_t xmb_xsk_fill_level(const struct xmb_xsk *xsk);
+
+/* Read all counters, the kernel's included. */
+XMB_API void xmb_xsk_stats(const struct xmb_xsk *xsk,
+			   uint64_t values[XMB_XSK_COUNTER_CNT]);
+
+/* Add what this socket has to the report. */
+XMB_API void xmb_xsk_ledger(const struct xmb_xsk *xsk,
+			    struct xmb_ledger *ledger);
+
+/*
+ * Stop: take back what the kernel has finished, close the fd; the frames that
+ * it still has are HELD.  Counters and ledger can be read on.
+ */
+XMB_API void xmb_xsk_close(struct xmb_xsk *xsk, struct xmb_cache *cache);
+
+/*
+ * Free the held frames if the kernel has let the queue go (a bind of it
+ * succeeds, or the device is gone).
+ * -EAGAIN: not yet.
+ */
+XMB_API int xmb_xsk_settle(struct xmb_xsk *xsk, struct xmb_cache *cache);
+
+/* Free a socket that settled, or one whose umem goes too. */
+XMB_API void xmb_xsk_destroy(struct xmb_xsk *xsk);
+
+#endif /* XMBUF_XSK_XSK_H */

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * lib/umem/umem: memory that nobody can truncate, frames that are all free, and
+ * an id for each socket.
+ */
+#include "umem_lab.h"
+
+#include "buf/multibuf.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+TestSuite(umem, .init = listen_to_errors, .timeout = 20);
+
+enum { HUGE_LEN = 2 << 20 };
+
+static void expect_refused(struct xmb_umem_opts opts, int err, const char *part)
+{
+	struct xmb_umem *const before = (struct xmb_umem *)8, *out = before;
+	int fd = lowest_free_fd();
+
+	said[0] = '\0';
+	cr_expect(eq(int, xmb_umem_create(&out, &opts), err), "%s", part);
+	cr_expect(eq(ptr, out, before));
+	cr_expect(eq(int, lowest_free_fd(), fd));
+	expect_said(part);
+}
+
+Test(umem, refuses_frames_of_other_than_2048_or_4096_bytes)
+{
+	static const uint32_t bad[] = { 1, 64, 2047, 2049, 3000, 4095,
+					4097, 8192, UINT32_MAX };
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		expect_refused((struct xmb_umem_opts){ .frame_len = bad[i],
+						       .frame_cnt = 16 },
+			       -EINVAL, "2048 or 4096");
+}
+
+Test(umem, refuses_more_than_2_to_the_24_frames)
+{
+	expect_refused((struct xmb_umem_opts){ .frame_cnt = (1 << 24) + 1 },
+		       -EINVAL, "at most 16777216");
+	expect_refused((struct xmb_umem_opts){ .frame_cnt = UINT32_MAX },
+		       -EINVAL, "at most 16777216");
+}
+
+Test(umem, zero_options_mean_the_defaults)
+{
+	struct xmb_umem *umem = make_umem(0, 0);
+
+	cr_expect(eq(u32, umem->pool.domain.region_len, XMB_UMEM_FRAME_LEN));
+	cr_expect(eq(u32, umem->pool.domain.region_cnt, XMB_UMEM_FRAME_CNT));
+	cr_expect(eq(u32, umem->pool.spill_cnt, XMB_UMEM_FRAME_CNT / 8));
+	xmb_umem_destroy(umem);
+}
+
+static void expect_all_free(uint32_t frame_len, uint32_t frame_cnt)
+{
+	struct xmb_umem *umem = make_umem(frame_len, frame_cnt);
+
+	cr_expect(eq(u32, xmb_pool_free_cnt(&umem->pool), frame_cnt));
+	cr_expect(xmb_pool_check(&umem->pool, NULL, 0));
+	cr_expect(ge(sz, umem->area_len, (size_t)frame_len * frame_cnt));
+	cr_expect(eq(sz, (uintptr_t)umem->area % 4096, 0));
+	/* All of it can be written, to the last byte. */
+	memset(umem->area, 0xa5, (size_t)frame_len * frame_cnt);
+	cr_expect(xmb_pool_check(&umem->pool, NULL, 0));
+	xmb_umem_destroy(umem);
+}
+
+Test(umem, all_frames_are_free_after_create)
+{
+	expect_all_free(2048, 1);
+	expect_all_free(2048, 1024);
+	expect_all_free(4096, 1000);
+}
+
+Test(umem, nobody_can_change_the_size_of_the_memfd)
+{
+	struct xmb_umem *umem = make_umem(2048, 256);
+	off_t len = (off_t)umem->area_len;
+	struct stat st;
+	int seals = fcntl(umem->memfd, F_GET_SEALS);
+
+	cr_expect(eq(int, seals & (F_SEAL_SHRINK | F_SEAL_GROW),
+		     F_SEAL_SHRINK | F_SEAL_GROW));
+	cr_expect(eq(int, ftruncate(umem->memfd, 0), -1));
+	cr_expect(eq(int, errno, EPERM));
+	cr_expect(eq(int, ftruncate(umem->memfd, 2 * len), -1));
+	cr_expect(eq(int, errno, EPERM));
+	cr_assert(eq(int, fstat(umem->memfd, &st), 0));
+	cr_expect(eq(i64, st.st_size, len));
+	umem->area[0] = 1;
+	umem->area[umem->area_len - 1] = 1;
+	cr_expect(eq(int, fcntl(umem->memfd, F_GETFD) & FD_CLOEXEC,
+		     FD_CLOEXEC));
+	xmb_umem_destroy(umem);
+}
+
+Test(umem, whoever_maps_the_memfd_sees_the_same_frames)
+{
+	struct xmb_umem *umem = make_umem(4096, 16);
+	uint8_t *other = mmap(NULL, umem->area_len, PROT_READ, MAP_SHARED,
+			      umem->memfd, 0);
+
+	cr_assert(ne(ptr, other, MAP_FAILED));
+	xmb_domain_data(&umem->pool.domain, 3, 17)[0] = 0x5a;
+	cr_expect(eq(u8, other[3 * 4096 + 17], 0x5a));
+	munmap(other, umem->area_len);
+	xmb_umem_destroy(umem);
+}
+
+Test(umem, ids_go_from_1_to_126_then_there_are_no_more)
+{
+	struct xmb_umem *umem = make_umem(2048, 16);
+
+	for (int i = 1; i <= 126; i++)
+		cr_assert(eq(int, xmb_umem_id_get(umem), i));
+	cr_expect(eq(int, xmb_umem_id_get(umem), -ENOSPC));
+	expect_said("all 126 sockets");
+	xmb_umem_id_put(umem, 126);
+	cr_expect(eq(int, xmb_umem_id_get(umem), 126));
+	xmb_umem_id_put(umem, 64);
+	xmb_umem_id_put(umem, 63);
+	cr_expect(eq(int, xmb_umem_id_get(umem), 63));
+	cr_expect(eq(int, xmb_umem_id_get(umem), 64));
+	cr_expect(eq(int, xmb_umem_id_get(umem), -ENOSPC));
+	for (uint32_t i = 1; i <= 126; i++)
+		xmb_umem_id_put(umem, i);
+	cr_expect(eq(int, xmb_umem_id_get(umem), 1));
+	xmb_umem_destroy(umem);
+}
+
+Test(umem, an_id_that_never_was_aborts, .signal = SIGABRT)
+{
+	xmb_umem_id_put(make_umem(2048, 16), XMB_WHO_MAX + 1);
+}
+
+Test(umem, two_at_once_have_frames_and_ids_of_their_own)
+{
+	struct xmb_umem *one = make_umem(2048, 64), *two = make_umem(4096, 32);
+	struct xmb_cache cache;
+	struct xmb_multibuf mb = { 0 };
+
+	cr_expect(ne(u8, one->pool.domain.id, two->pool.domain.id));
+	cr_expect(eq(int, xmb_umem_id_get(one), 1));
+	cr_expect(eq(int, xmb_umem_id_get(two), 1));
+	memset(one->area, 0x11, 64 * 2048);
+	memset(two->area, 0x22, 32 * 4096);
+	cr_expect(eq(u8, one->area[64 * 2048 - 1], 0x11));
+	cr_expect(eq(u8, two->area[0], 0x22));
+	xmb_cache_init(&cache, &two->pool, 1);
+	cr_expect(eq(int, xmb_multibuf_alloc(&cache, 32 * 4096, 0, &mb), 0));
+	cr_expect(eq(u32, xmb_pool_free_cnt(&one->pool), 64));
+	xmb_multibuf_release(&mb, &cache);
+	xmb_cache_fini(&cache);
+	xmb_umem_destroy(one);
+	cr_expect(xmb_pool_check(&two->pool, NULL, 0));
+	xmb_umem_destroy(two);
+}
+
+Test(umem, after_255_there_is_no_domain_left_and_one_destroyed_makes_room)
+{
+	struct xmb_umem *umems[255], *one_more = NULL;
+	struct xmb_umem_opts opts = { .frame_len = 2048, .frame_cnt = 1 };
+	int fd;
+
+	for (int i = 0; i < 255; i++)
+		cr_assert(eq(int, xmb_umem_create(&umems[i], &opts), 0));
+	fd = lowest_free_fd();
+	cr_expect(eq(int, xmb_umem_create(&one_more, &opts), -ENOSPC));
+	cr_expect(eq(int, lowest_free_fd(), fd));
+	xmb_umem_destroy(umems[100]);
+	cr_expect(eq(int, xmb_umem_create(&umems[100], &opts), 0));
+	for (int i = 0; i < 255; i++)
+		xmb_umem_destroy(umems[i]);
+}
+
+/* Pages of address space that this process has. */
+static uint64_t address_pages(void)
+{
+	uint64_t pages = 0;
+	FILE *file = fopen("/proc/self/statm", "r");
+
+	cr_assert(ne(ptr, file, NULL));
+	cr_assert(eq(int, fscanf(file, "%lu", &pages), 1));
+	fclose(file);
+	return pages;
+}
+
+Test(umem, no_memory_is_refused_with_what_was_asked)
+{
+	rlim_t len = address_pages() * 4096 + (64 << 20);
+	struct rlimit limit = { .rlim_cur = len, .rlim_max = len };
+
+	cr_assert(eq(int, setrlimit(RLIMIT_AS, &limit), 0));
+	expect_refused((struct xmb_umem_opts){ .frame_len = 4096,
+					       .frame_cnt = 1 << 16 },
+		       -ENOMEM, "cannot map 256 MiB for 65536 frames of 4096");
+}
+
+Test(umem, nothing_is_left_after_destroy)
+{
+	uint64_t pages;
+	int fd;
+
+	xmb_umem_destroy(NULL);
+	xmb_umem_destroy(make_umem(4096, 4096));
+	fd = lowest_free_fd();
+	pages = address_pages();
+	for (int i = 0; i < 20; i++)
+		xmb_umem_destroy(make_umem(4096, 4096));
+	cr_expect(eq(int, lowest_free_fd(), fd));
+	cr_expect(le(u64, address_pages(), pages + 1024));
+}
+
+static long huge_pages(const char *name)
+{
+	char line[128], want[64];
+	FILE *file = fopen("/proc/meminfo", "r");
+	long n = -1;
+
+	cr_assert(ne(ptr, file, NULL));
+	snprintf(want, sizeof(want), "HugePages_%s: %%ld", name);
+	while (n < 0 && fgets(line, sizeof(line), file))
+		if (sscanf(line, want, &n) != 1)
+			n = -1;
+	fclose(file);
+	return n;
+}
+
+static bool set_huge_pages(long n)
+{
+	FILE *file = fopen("/proc/sys/vm/nr_hugepages", "w");
+	bool ok;
+
+	if (!file)
+		return false;
+	ok = fprintf(file, "%ld", n) > 0;
+	return fclose(file) == 0 && ok;
+}
+
+enum { HUGE_TAKEN = 0, HUGE_NOT_TAKEN = 1, HUGE_NO_FALLBACK = 2,
+       HUGE_NONE_FREE = 77 };
+
+/* Those that nobody has or was promised. */
+static long huge_pages_left(void)
+{
+	return huge_pages("Free") - huge_pages("Rsvd");
+}
+
+/* One umem of two hugepages, and one for which too few are free. */
+static int try_huge_pages(void)
+{
+	long left = huge_pages_left();
+	struct xmb_umem *small, *large;
+	int code = HUGE_TAKEN;
+
+	if (left < 2)
+		return HUGE_NONE_FREE;
+	small = make_umem(4096, 2 * HUGE_LEN / 4096);
+	if (!small->is_huge || huge_pages_left() != left - 2)
+		code = HUGE_NOT_TAKEN;
+	memset(small->area, 1, 2 * HUGE_LEN);
+	large = make_umem(4096, (uint32_t)(left - 1) * HUGE_LEN / 4096);
+	if (large->is_huge)
+		code = HUGE_NO_FALLBACK;
+	memset(large->area, 1, HUGE_LEN);
+	xmb_umem_destroy(small);
+	xmb_umem_destroy(large);
+	return huge_pages_left() == left ? code : HUGE_NOT_TAKEN;
+}
+
+Test(umem, takes_hugepages_when_all_of_it_fits_and_does_without_when_not)
+{
+	long before = huge_pages("Total");
+	int status = -1;
+	pid_t pid;
+
+	if (before < 0)
+		cr_skip_test("this kernel has no hugepages");
+	if (!set_huge_pages(before + 3))
+		cr_skip_test("setting vm.nr_hugepages needs root");
+	/* What happens in there, the setting is put back. */
+	pid = fork();
+	if (pid == 0)
+		_exit(try_huge_pages());
+	if (pid > 0)
+		waitpid(pid, &status, 0);
+	set_huge_pages(before);
+	cr_expect(eq(i64, huge_pages("Total"), before));
+	cr_assert(eq(int, WIFEXITED(status), 1));
+	if (WEXITSTATUS(status) == HUGE_NONE_FREE)
+		cr_skip_test("no free memory in one piece for hugepages");
+	cr_expect(eq(int, WEXITSTATUS(status), HUGE_TAKEN));
+}
