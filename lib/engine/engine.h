@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef XMBUF_ENGINE_ENGINE_H
+#define XMBUF_ENGINE_ENGINE_H
+
+#include "base/base.h"
+#include "buf/multibuf.h"
+#include "port/port.h"
+#include "stats/counter.h"
+#include "umem/ledger.h"
+
+/*
+ * engine: ports, threads and a handler: a packet processor.
+ *
+ *                 .---------------- thread 0 ----------------.
+ *      port 0 q0 -+-> recv -> handler -> partial checksum ---+-> port 1 q0
+ *      port 1 q0 -+-> recv -> handler -> partial checksum ---+-> port 0 q0
+ *                 '------------------------------------------'
+ *                 .---------------- thread 1 ----------------.
+ *      port 0 q1 -+-> ...
+ *
+ * Run to completion: the thread that receives a burst gives it to the handler
+ * and sends what the handler forwards.  There are as many threads as the port
+ * with the fewest sending queues has such; thread t owns, for life, the queues
+ * t, t + threads, ... of every port, with all their rings, and sends by queue t
+ * of each.  So no kernel ring is ever shared, and a frame that was sent goes
+ * back to the cache it came from.
+ *
+ * Threads poll while there is work and sleep in the kernel when there is none.
+ * The control side (signals, timer, link state) is one io_uring loop in the
+ * thread that calls xmb_engine_run(); the data side never waits for it.
+ *
+ * A port that is slow or down cannot eat the pool: what each socket may have
+ * waiting for packets, and what it may have in TX, is its share of the frames.
+ *
+ * Ownership  The handler borrows the burst for the call.  The engine owns
+ *            everything else.
+ * Threads    create, run and destroy on one thread.  The handler runs on all
+ *            data threads at once; the tick on the control thread.
+ * Errors     0 or negative errno, each with a logged sentence that says what
+ *            was asked, what the kernel answered and what to do.
+ * Kernel     As xsk.h, prog.h and loop.h.
+ */
+
+#define XMB_ENGINE_PORT_MAX 8u
+#define XMB_ENGINE_BURST 64u
+
+/* What becomes of a packet: the number of a port, or one of these. */
+#define XMB_TO_DROP 255u /* what is in `to` before the handler runs */
+#define XMB_TO_KEEP 254u /* the handler took the multibuf and left {0} */
+
+struct xmb_worker;
+
+struct xmb_burst {
+	struct xmb_multibuf *mbs;
+	uint8_t *to; /* one verdict for each of mbs */
+	uint32_t cnt;
+	uint32_t port;		 /* the port that they came in by */
+	struct xmb_cache *cache; /* for whatever allocates or frees */
+	struct xmb_worker *worker;
+};
+
+/* Look at, change, and say what becomes of, each packet of a burst. */
+typedef void xmb_handler_fn(void *arg, struct xmb_burst *burst);
+
+/*
+ * Send cnt multibufs of the handler's own, kept ones or new, by a port; all are
+ * consumed: sent, or dropped by name.
+ */
+XMB_API void xmb_burst_send(struct xmb_burst *burst, uint32_t port,
+			    struct xmb_multibuf *mbs, uint32_t cnt);
+
+#define XMB_WORKER_COUNTERS(X)                                                 \
+	X(HANDLED, handled, TOTAL, "packets given to the handler")             \
+	X(FORWARDED, forwarded, TOTAL, "packets that the handler sent on")     \
+	X(KEPT, kept, TOTAL, "packets that the handler took")                  \
+	X(HANDLER_DROP, handler_drop, DROP,                                    \
+	  "packets that the handler dropped")                                  \
+	X(NO_ROUTE, no_route, DROP,                                            \
+	  "packets that the handler sent to a port that does not exist")       \
+	X(CSUM_COMPLETED, csum_completed, EVENT,                               \
+	  "packets whose sender had left the checksum to a device")            \
+	X(SLEEPS, sleeps, EVENT, "times a thread slept for want of packets")   \
+	X(TX_WAITS, tx_waits, EVENT,                                           \
+	  "times a full TX ring had to be drained before it took a burst")     \
+	X(BUSY_NS, busy_ns, EVENT,                                             \
+	  "nanoseconds of turns that moved a packet, less those in the "       \
+	  "kernel")                                                            \
+	X(KERNEL_NS, kernel_ns, EVENT,                                         \
+	  "nanoseconds of those turns in system calls")
+
+#define XMB_WORKER_ENUM(up, low, kind, meaning) XMB_WORKER_##up,
+enum xmb_worker_counter {
+	XMB_WORKER_COUNTERS(XMB_WORKER_ENUM) XMB_WORKER_COUNTER_CNT
+};
+
+XMB_API extern const struct xmb_counter_desc
+	xmb_worker_counter_descs[XMB_WORKER_COUNTER_CNT];
+
+struct xmb_port_report {
+	struct xmb_nic_info nic; /* as at start, but for running and up */
+	enum xmb_prog_mode xdp;
+	bool is_zc, is_sg; /* all sockets got zero copy, multi-buffer */
+	uint32_t queue_cnt;
+	uint32_t fill_level; /* frames that wait for packets, all sockets */
+	uint64_t xsk[XMB_XSK_COUNTER_CNT];
+	uint64_t prog[XMB_PROG_COUNTER_CNT];
+};
+
+struct xmb_engine_report {
+	uint64_t uptime_ns;
+	bool is_final;
+	bool is_balanced; /* final: counts and frame words agree, 0 missing */
+	uint32_t port_cnt, thread_cnt;
+	struct xmb_port_report ports[XMB_ENGINE_PORT_MAX];
+	uint64_t workers[XMB_WORKER_COUNTER_CNT];
+	struct xmb_ledger ledger;
+};
+
+/* Called each tick_ns, and once more at the end. */
+typedef void xmb_engine_tick_fn(void *arg,
+				const struct xmb_engine_report *report);
+
+struct xmb_engine_opts {
+	const struct xmb_port_opts *ports;
+	uint32_t port_cnt; /* 1..XMB_ENGINE_PORT_MAX */
+	xmb_handler_fn *handler;
+	void *handler_arg;
+	struct xmb_umem_opts umem;
+	const int *cpus; /* thread t runs on cpus[t % cpu_cnt]; NULL: any */
+	uint32_t cpu_cnt;
+	uint64_t duration_ns; /* 0: until a signal */
+	xmb_engine_tick_fn *tick;
+	void *tick_arg;
+	uint64_t tick_ns; /* 0: 1 s */
+};
+
+struct xmb_engine;
+
+/*
+ * Open the ports and make the threads, which wait for run().  Blocks SIGINT
+ * and SIGTERM in the calling thread.
+ * -EINVAL: no handler, no port, a device named twice, too few frames for the
+ * queues, no such CPU; and the errors of xmb_port_create() and
+ * xmb_port_open().  Every device is then as it was.
+ */
+XMB_API int xmb_engine_create(struct xmb_engine **out,
+			      const struct xmb_engine_opts *opts);
+
+/*
+ * Run until SIGINT, SIGTERM, the end of duration_ns, xmb_engine_stop(), or the
+ * loss of a device; then stop receiving, send what was received, close the
+ * ports and check the ledger.  Once only.
+ * 0: ended as asked.  -ENODEV: a device was deleted or moved away.
+ * -EUCLEAN: the ledger did not balance (the log says where).
+ */
+XMB_API int xmb_engine_run(struct xmb_engine *engine);
+
+/* Have run() end; from any thread and from signal handlers. */
+XMB_API void xmb_engine_stop(struct xmb_engine *engine);
+
+XMB_API void xmb_engine_destroy(struct xmb_engine *engine);
+
+#endif /* XMBUF_ENGINE_ENGINE_H */

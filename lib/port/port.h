@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef XMBUF_PORT_PORT_H
+#define XMBUF_PORT_PORT_H
+
+#include "base/base.h"
+#include "nic/nic.h"
+#include "prog/match.h"
+#include "prog/prog.h"
+#include "umem/umem.h"
+#include "xsk/xsk.h"
+
+/*
+ * port: one device as one thing: its settings, its XDP program, a socket on
+ * each of its queues.
+ *
+ *      create()  ask what the device has; change nothing
+ *      open()    settings -> program -> sockets -> steer; all or nothing
+ *      detach()  program off: no further packet arrives, sockets go on sending
+ *      close()   sockets closed, settings put back
+ *      settle()  frames that the kernel had are free again
+ *
+ * What would falsify traffic is dealt with at open, and said: VLAN stripping
+ * is switched off (a stripped tag is lost to XDP), promiscuous mode on (a
+ * forwarder takes frames for others), GRO, LRO and segmentation are reported
+ * where they reach us (generic XDP), and partial checksums are expected where
+ * the driver hands them on (xmb_port_has_partial_csum).
+ *
+ * Sockets are numbered 0..queue_cnt-1, those that can send first: a queue
+ * that the device has only for receiving sends nothing, silently.
+ *
+ * Ownership  The port owns program, sockets and settings.
+ * Threads    Control calls on one thread.  Sockets as in xsk.h.
+ * Errors     0 or negative errno, each with a logged sentence.
+ * Kernel     CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF.
+ */
+
+#define XMB_PORT_QUEUE_MAX 64u
+
+struct xmb_port_opts {
+	const char *dev;
+	enum xmb_prog_mode xdp;
+	enum xmb_xsk_bind bind;
+	struct xmb_match match; /* what goes to the sockets; zero: all */
+	const uint32_t *queues; /* which; NULL: the first queue_cnt */
+	uint32_t queue_cnt;	/* 0: all that the device has */
+	bool no_promisc;
+	uint32_t ring_cnt, fill_base; /* see xsk.h */
+};
+
+struct xmb_port;
+
+/*
+ * -ENODEV: no such device.  -EINVAL: more queues than the device has, a queue
+ * that it has not, one named twice, or no queue that can send.  -ENETDOWN: the
+ * link is not up.
+ */
+XMB_API int xmb_port_create(struct xmb_port **out,
+			    const struct xmb_port_opts *opts);
+
+XMB_API const struct xmb_nic_info *xmb_port_nic(const struct xmb_port *port);
+XMB_API uint32_t xmb_port_queue_cnt(const struct xmb_port *port);
+
+/* Sockets 0..n-1 can send. */
+XMB_API uint32_t xmb_port_tx_cnt(const struct xmb_port *port);
+
+/* How many frames each socket may have with the kernel; 0: its ring's worth. */
+struct xmb_port_share {
+	uint32_t fill_max, tx_cap;
+};
+
+/*
+ * Open everything; socket i is filled from caches[i].  The errors of
+ * xmb_prog_attach() and xmb_xsk_open(); the device is then as it was.
+ */
+XMB_API int xmb_port_open(struct xmb_port *port, struct xmb_umem *umem,
+			  struct xmb_cache *const *caches,
+			  struct xmb_port_share share);
+
+XMB_API struct xmb_xsk *xmb_port_xsk(const struct xmb_port *port, uint32_t i);
+XMB_API enum xmb_prog_mode xmb_port_xdp_mode(const struct xmb_port *port);
+
+/* True if packets may come with a checksum that the sender left partial. */
+XMB_API bool xmb_port_has_partial_csum(const struct xmb_port *port);
+
+/* The program's counters, to the last packet after detach() too. */
+XMB_API void xmb_port_prog_stats(const struct xmb_port *port,
+				 uint64_t values[XMB_PROG_COUNTER_CNT]);
+
+XMB_API void xmb_port_detach(struct xmb_port *port);
+
+/* Socket i gives its finished frames to caches[i]. */
+XMB_API void xmb_port_close(struct xmb_port *port,
+			    struct xmb_cache *const *caches);
+
+/* -EAGAIN: the kernel still has a queue. */
+XMB_API int xmb_port_settle(struct xmb_port *port, struct xmb_cache *cache);
+
+XMB_API void xmb_port_destroy(struct xmb_port *port);
+
+#endif /* XMBUF_PORT_PORT_H */

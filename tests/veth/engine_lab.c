@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "engine_lab.h"
+
+#include <linux/if_packet.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct engine_lab el;
+
+void pass(void *arg, struct xmb_burst *burst)
+{
+	(void)arg;
+	for (uint32_t i = 0; i < burst->cnt; i++)
+		burst->to[i] = burst->port == LEFT ? RIGHT : LEFT;
+}
+
+/* Threads other than the test's may not assert: they are only counted. */
+static void hear_report(void *arg, const struct xmb_engine_report *report)
+{
+	struct engine_lab *lab_of = arg;
+
+	lab_of->final_cnt += report->is_final;
+	lab_of->last = *report;
+	atomic_fetch_add(&lab_of->tick_cnt, 1);
+}
+
+void engine_lab_setup(int queue_cnt, uint32_t mtu)
+{
+	lab_wire(queue_cnt, mtu);
+	el.ltap = tap_open("ltap");
+	el.rtap = tap_open("rtap");
+	el.ports[LEFT].dev = "left";
+	el.ports[RIGHT].dev = "right";
+	el.opts = (struct xmb_engine_opts){
+		.ports = el.ports,
+		.port_cnt = 2,
+		.handler = pass,
+		.umem = { .frame_cnt = 8192 },
+		.tick = hear_report,
+		.tick_arg = &el,
+		.tick_ns = 20000000,
+	};
+}
+
+void engine_create(void)
+{
+	cr_assert(eq(int, xmb_engine_create(&el.engine, &el.opts), 0));
+}
+
+static void (*traffic_now)(void);
+
+static void *run_traffic(void *arg)
+{
+	(void)arg;
+	/* From the first report on the data threads are there, and idle. */
+	for (int i = 0; i < WAIT_MS && !atomic_load(&el.tick_cnt); i++)
+		usleep(1000);
+	traffic_now();
+	xmb_engine_stop(el.engine);
+	return NULL;
+}
+
+static void check_last(void)
+{
+	const struct xmb_ledger *ledger = &el.last.ledger;
+
+	cr_expect(eq(int, el.final_cnt, 1));
+	cr_expect(el.last.is_final);
+	cr_expect(el.last.is_balanced);
+	cr_expect(eq(i64, ledger->missing, 0));
+	cr_expect(eq(i64, ledger->fill + ledger->rx + ledger->tx + ledger->held,
+		     0));
+	cr_expect(eq(i64, ledger->free + ledger->app, ledger->frames));
+	cr_expect(eq(ptr, (void *)said(XMB_LOG_ERROR, "ledger"), NULL));
+}
+
+int engine_run_with(void (*traffic)(void))
+{
+	pthread_t thread;
+	int err;
+
+	engine_create();
+	traffic_now = traffic;
+	el.final_cnt = 0;
+	atomic_store(&el.tick_cnt, 0);
+	cr_assert(eq(int, pthread_create(&thread, NULL, run_traffic, NULL), 0));
+	err = xmb_engine_run(el.engine);
+	pthread_join(thread, NULL);
+	check_last();
+	xmb_engine_destroy(el.engine);
+	el.engine = NULL;
+	return err;
+}
+
+uint64_t port_counter(int port, enum xmb_xsk_counter which)
+{
+	return el.last.ports[port].xsk[which];
+}
+
+uint64_t worker_counter(enum xmb_worker_counter which)
+{
+	return el.last.workers[which];
+}
+
+uint64_t all_drops(void)
+{
+	uint64_t n = 0;
+
+	for (uint32_t p = 0; p < el.last.port_cnt; p++)
+		for (int i = 0; i < XMB_XSK_COUNTER_CNT; i++)
+			if (xmb_xsk_counter_descs[i].kind == XMB_COUNTER_DROP)
+				n += el.last.ports[p].xsk[i];
+	for (int i = 0; i < XMB_WORKER_COUNTER_CNT; i++)
+		if (xmb_worker_counter_descs[i].kind == XMB_COUNTER_DROP)
+			n += el.last.workers[i];
+	return n;
+}
+
+void expect_passes(size_t len, uint32_t tag)
+{
+	tap_send_made(el.ltap, len, tag);
+	cr_expect(tap_recv_made(el.rtap, len, tag), "%zu bytes, %u", len, tag);
+}
+
+void expect_passes_back(size_t len, uint32_t tag)
+{
+	tap_send_made(el.rtap, len, tag);
+	cr_expect(tap_recv_made(el.ltap, len, tag), "%zu bytes, %u", len, tag);
+}
+
+uint32_t tap_seen(int fd)
+{
+	struct tpacket_stats stats;
+	socklen_t len = sizeof(stats);
+
+	cr_expect(eq(int, getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, &stats,
+				     &len), 0));
+	return stats.tp_packets;
+}
