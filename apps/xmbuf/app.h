@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef XMBUF_APP_H
+#define XMBUF_APP_H
+
+#include "engine/engine.h"
+
+#include <stdio.h>
+
+/*
+ * app: what the files of the xmbuf program share.
+ *
+ *      main.c     subcommands and the log
+ *      forward.c  options of `xmbuf forward`, and its run
+ *      handler.c  what --handler names
+ *      totals.c   one report as sums and differences
+ *      text.c     a report for people: live table, lines, summary
+ *      json.c     a report for machines
+ */
+
+enum { EXIT_USAGE = 2 };
+
+int cmd_forward(int argc, char **argv);
+
+/* The handler of that name, NULL if there is none. */
+xmb_handler_fn *handler_find(const char *name);
+
+/* Names of all handlers, for messages. */
+extern const char handler_names[];
+
+/* What a report says of all ports together. */
+struct totals {
+	uint64_t in;	  /* handed to sockets by the XDP programs */
+	uint64_t out;	  /* sent, and not dropped by the kernel on the way */
+	uint64_t dropped; /* drops by name, all of them */
+	int64_t unnamed;  /* in - out - dropped - kept: must be 0 at the end */
+};
+
+void totals_make(struct totals *totals, const struct xmb_engine_report *report);
+
+/* Packets of a port that left, less what the kernel dropped. */
+uint64_t port_sent(const struct xmb_port_report *port);
+
+/* Calls fn for each counter of a kind that is not 0, over the whole report. */
+typedef void counter_fn(void *arg, const char *where, const char *name,
+			uint64_t value, const char *meaning);
+void each_counter(const struct xmb_engine_report *report,
+		  enum xmb_counter_kind kind, counter_fn *fn, void *arg);
+
+/* A running report: knows the one before, for rates. */
+struct view {
+	FILE *out;
+	bool is_live; /* a terminal: redraw in place */
+	bool is_json;
+	unsigned int lines; /* drawn last time */
+	struct xmb_engine_report last;
+};
+
+void text_interval(struct view *view, const struct xmb_engine_report *report);
+void text_final(struct view *view, const struct xmb_engine_report *report);
+void json_report(struct view *view, const struct xmb_engine_report *report);
+
+/* Packets a second between the last report and this one. */
+double view_rate(const struct view *view,
+		 const struct xmb_engine_report *report, uint64_t now,
+		 uint64_t last);
+
+const char *bind_name(const struct xmb_port_report *port);
+
+#endif /* XMBUF_APP_H */

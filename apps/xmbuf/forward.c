@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "app.h"
+
+#include "base/clock.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LIST_MAX = 64, DEV_CNT = 2 };
+
+enum {
+	OPT_HANDLER = 256,
+	OPT_MATCH,
+	OPT_QUEUES,
+	OPT_XDP,
+	OPT_BIND,
+	OPT_FRAME_SIZE,
+	OPT_FRAMES,
+	OPT_CPUS,
+	OPT_DURATION,
+	OPT_INTERVAL,
+	OPT_JSON,
+	OPT_NO_PROMISC,
+};
+
+static const struct argp_option options[] = {
+	{ "handler", OPT_HANDLER, "NAME", 0,
+	  "What becomes of a packet: pass (out of the other device), macswap "
+	  "(the same with its addresses swapped), drop [pass]",
+	  0 },
+	{ "match", OPT_MATCH, "RULE", 0,
+	  "Which packets to take; the kernel gets the rest: all, tcp, udp, "
+	  "'port N', 'ether N', or 'not ' and one of these [all]",
+	  0 },
+	{ "queues", OPT_QUEUES, "auto|N|LIST", 0,
+	  "Queues to receive on: all, the first N, or a list as 0,2 or 4-7 "
+	  "(of one: 3-3) [auto]",
+	  0 },
+	{ "xdp", OPT_XDP, "native|generic|auto", 0,
+	  "Where the XDP program runs [auto: native, else generic]", 0 },
+	{ "bind", OPT_BIND, "zc|copy|auto", 0,
+	  "How packets reach the frames [auto: zero copy, else copy]", 0 },
+	{ "frame-size", OPT_FRAME_SIZE, "BYTES", 0,
+	  "2048 or 4096 [2048; 4096 if an MTU is above 3000]", 0 },
+	{ "frames", OPT_FRAMES, "N", 0, "Frames of packet memory [16384]", 0 },
+	{ "cpus", OPT_CPUS, "LIST", 0, "CPUs of the data threads, as 2,3", 0 },
+	{ "duration", OPT_DURATION, "SECONDS", 0,
+	  "End by itself; fractions are taken", 0 },
+	{ "interval", OPT_INTERVAL, "SECONDS", 0, "Between reports [1]", 0 },
+	{ "json", OPT_JSON, NULL, 0,
+	  "One JSON object an interval and a last one of type final", 0 },
+	{ "no-promisc", OPT_NO_PROMISC, NULL, 0, "Leave promiscuous mode alone",
+	  0 },
+	{ 0 },
+};
+
+struct config {
+	struct xmb_engine_opts engine;
+	struct xmb_port_opts ports[DEV_CNT];
+	uint32_t dev_cnt;
+	uint32_t queues[LIST_MAX], cpu_list[LIST_MAX];
+	int cpus[LIST_MAX];
+	bool is_json;
+};
+
+static uint32_t number(struct argp_state *state, const char *what,
+		       const char *text, uint32_t min, uint32_t max)
+{
+	char *end;
+	unsigned long v;
+
+	errno = 0;
+	v = strtoul(text, &end, 10);
+	if (end == text || *end || errno || *text == '-' || v < min || v > max)
+		argp_error(state, "%s: '%s' is not a number from %u to %u",
+			   what, text, min, max);
+	return (uint32_t)v;
+}
+
+static uint64_t seconds(struct argp_state *state, const char *what,
+			const char *text)
+{
+	char *end;
+	double v = strtod(text, &end);
+
+	if (end == text || *end || !(v >= 0.01) || v > 1e6)
+		argp_error(state,
+			   "%s: '%s' is not a number of seconds "
+			   "(0.01 to 1000000)",
+			   what, text);
+	return (uint64_t)(v * 1e9);
+}
+
+/* "0,2,4-7" */
+static uint32_t list(struct argp_state *state, const char *what,
+		     const char *text, uint32_t *out)
+{
+	char *copy = strdup(text), *rest = copy;
+	uint32_t cnt = 0;
+
+	for (char *part = strsep(&rest, ","); part;
+	     part = strsep(&rest, ",")) {
+		char *dash = strchr(part, '-');
+		uint32_t first, last;
+
+		if (dash)
+			*dash = 0;
+		first = number(state, what, part, 0, 4095);
+		last = dash ? number(state, what, dash + 1, first, 4095)
+			    : first;
+		for (uint32_t v = first; v <= last; v++) {
+			if (cnt == LIST_MAX)
+				argp_error(state, "%s: more than %d are named",
+					   what, LIST_MAX);
+			out[cnt++] = v;
+		}
+	}
+	free(copy);
+	return cnt;
+}
+
+static void set_queues(struct config *config, struct argp_state *state,
+		       const char *text)
+{
+	const uint32_t *queues = NULL;
+	uint32_t cnt = 0;
+
+	if (strpbrk(text, ",-")) {
+		cnt = list(state, "--queues", text, config->queues);
+		queues = config->queues;
+	} else if (strcmp(text, "auto")) {
+		cnt = number(state, "--queues", text, 1, LIST_MAX);
+	}
+	for (int i = 0; i < DEV_CNT; i++) {
+		config->ports[i].queues = queues;
+		config->ports[i].queue_cnt = cnt;
+	}
+}
+
+/* The place of text among names; an error if it is none of them. */
+static int choice(struct argp_state *state, const char *what, const char *text,
+		  const char *const *names, int cnt)
+{
+	for (int i = 0; i < cnt; i++)
+		if (!strcmp(text, names[i]))
+			return i;
+	argp_error(state, "%s: '%s' is none of %s, %s, %s", what, text,
+		   names[0], names[1], names[2]);
+	return 0;
+}
+
+static void set_modes(struct config *config, struct argp_state *state, int key,
+		      const char *text)
+{
+	static const char *const xdp[] = { "auto", "native", "generic" };
+	static const char *const bind[] = { "auto", "copy", "zc" };
+
+	for (int i = 0; i < DEV_CNT; i++) {
+		struct xmb_port_opts *port = &config->ports[i];
+
+		if (key == OPT_XDP)
+			port->xdp = (enum xmb_prog_mode)choice(state, "--xdp",
+							       text, xdp, 3);
+		else
+			port->bind = (enum xmb_xsk_bind)choice(state, "--bind",
+							       text, bind, 3);
+	}
+}
+
+static void set_match(struct config *config, struct argp_state *state,
+		      const char *text)
+{
+	struct xmb_match match;
+
+	if (xmb_match_parse(&match, text))
+		argp_error(state, "--match: '%s' is no rule", text);
+	for (int i = 0; i < DEV_CNT; i++)
+		config->ports[i].match = match;
+}
+
+static void set_cpus(struct config *config, struct argp_state *state,
+		     const char *text)
+{
+	uint32_t cnt = list(state, "--cpus", text, config->cpu_list);
+
+	for (uint32_t i = 0; i < cnt; i++)
+		config->cpus[i] = (int)config->cpu_list[i];
+	config->engine.cpus = config->cpus;
+	config->engine.cpu_cnt = cnt;
+}
+
+static void add_dev(struct config *config, struct argp_state *state,
+		    const char *dev)
+{
+	if (config->dev_cnt == DEV_CNT)
+		argp_error(state, "more than two devices: '%s'", dev);
+	config->ports[config->dev_cnt++].dev = dev;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct config *config = state->input;
+
+	switch (key) {
+	case OPT_HANDLER:
+		config->engine.handler = handler_find(arg);
+		if (!config->engine.handler)
+			argp_error(state, "--handler: '%s' is none of %s", arg,
+				   handler_names);
+		return 0;
+	case OPT_MATCH:
+		set_match(config, state, arg);
+		return 0;
+	case OPT_QUEUES:
+		set_queues(config, state, arg);
+		return 0;
+	case OPT_XDP:
+	case OPT_BIND:
+		set_modes(config, state, key, arg);
+		return 0;
+	case OPT_FRAME_SIZE:
+		config->engine.umem.frame_len =
+			number(state, "--frame-size", arg, 2048, 4096);
+		return 0;
+	case OPT_FRAMES:
+		config->engine.umem.frame_cnt =
+			number(state, "--frames", arg, 1, 1 << 24);
+		return 0;
+	case OPT_CPUS:
+		set_cpus(config, state, arg);
+		return 0;
+	case OPT_DURATION:
+		config->engine.duration_ns = seconds(state, "--duration", arg);
+		return 0;
+	case OPT_INTERVAL:
+		config->engine.tick_ns = seconds(state, "--interval", arg);
+		return 0;
+	case OPT_JSON:
+		config->is_json = true;
+		return 0;
+	case OPT_NO_PROMISC:
+		for (int i = 0; i < DEV_CNT; i++)
+			config->ports[i].no_promisc = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		add_dev(config, state, arg);
+		return 0;
+	case ARGP_KEY_END:
+		if (config->dev_cnt < DEV_CNT)
+			argp_error(state, "two devices are needed");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp argp = {
+	options,
+	parse,
+	"DEV_A DEV_B",
+	"Forward packets between two devices, both ways, over AF_XDP."
+	"\vEnds at SIGINT or SIGTERM, after --duration, or when a device is "
+	"lost; then it sends what was received, puts the devices back as they "
+	"were and prints totals.  Exit status: 0 as asked, 1 failure (a lost "
+	"device, a ledger that does not balance), 2 usage.",
+	NULL,
+	NULL,
+	NULL
+};
+
+/*
+ * A jumbo packet in frames of 2 KiB is a chain of six; in frames of 4 KiB the
+ * three that a multibuf has inline.
+ */
+static void default_frame_len(struct config *config)
+{
+	if (config->engine.umem.frame_len)
+		return;
+	for (uint32_t i = 0; i < config->dev_cnt; i++) {
+		struct xmb_nic_info nic;
+
+		if (xmb_nic_query(config->ports[i].dev, &nic) == 0 &&
+		    nic.mtu > 3000)
+			config->engine.umem.frame_len = 4096;
+	}
+}
+
+static void on_tick(void *arg, const struct xmb_engine_report *report)
+{
+	struct view *view = arg;
+
+	if (view->is_json)
+		json_report(view, report);
+	else if (report->is_final)
+		text_final(view, report);
+	else
+		text_interval(view, report);
+}
+
+static int run(struct config *config)
+{
+	struct view *view = calloc(1, sizeof(*view));
+	struct xmb_engine *engine;
+	int err;
+
+	if (!view)
+		return -ENOMEM;
+	view->out = stdout;
+	view->is_json = config->is_json;
+	view->is_live = !config->is_json && isatty(STDOUT_FILENO);
+	config->engine.tick = on_tick;
+	config->engine.tick_arg = view;
+	err = xmb_engine_create(&engine, &config->engine);
+	if (!err) {
+		err = xmb_engine_run(engine);
+		xmb_engine_destroy(engine);
+	}
+	free(view);
+	return err;
+}
+
+int cmd_forward(int argc, char **argv)
+{
+	struct config config = {
+		.engine = { .handler = handler_find("pass"),
+			    .port_cnt = DEV_CNT },
+	};
+	int err;
+
+	argp_err_exit_status = EXIT_USAGE;
+	argp_parse(&argp, argc, argv, 0, NULL, &config);
+	config.engine.ports = config.ports;
+	default_frame_len(&config);
+	err = run(&config);
+	if (err)
+		fprintf(stderr, "xmbuf forward: failed: %s\n", strerror(-err));
+	return err ? EXIT_FAILURE : EXIT_SUCCESS;
+}

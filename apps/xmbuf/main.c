@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "app.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *does;
+} commands[] = {
+	{ "forward", cmd_forward, "pass packets between two devices" },
+};
+
+enum { COMMAND_CNT = sizeof(commands) / sizeof(*commands) };
+
+static void usage(FILE *out)
+{
+	fprintf(out, "Usage: xmbuf COMMAND [OPTION...]\n");
+	for (int i = 0; i < COMMAND_CNT; i++)
+		fprintf(out, "  %-10s %s\n", commands[i].name,
+			commands[i].does);
+	fprintf(out, "  %-10s print the version\n", "version");
+	fprintf(out, "xmbuf COMMAND --help tells the options.\n");
+}
+
+static void say(void *arg, enum xmb_log_level level, const char *text)
+{
+	static const char *const marks[] = { "error: ", "warning: ", "", "" };
+
+	(void)arg;
+	if (level < XMB_LOG_DEBUG || getenv("XMBUF_DEBUG"))
+		fprintf(stderr, "xmbuf: %s%s\n", marks[level], text);
+}
+
+int main(int argc, char **argv)
+{
+	xmb_log_set(say, NULL);
+	if (argc < 2) {
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help")) {
+		usage(stdout);
+		return EXIT_SUCCESS;
+	}
+	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "version")) {
+		printf("xmbuf %s\n", XMBUF_VERSION);
+		return EXIT_SUCCESS;
+	}
+	for (int i = 0; i < COMMAND_CNT; i++) {
+		if (strcmp(argv[1], commands[i].name))
+			continue;
+		/* What getopt prints as the program's name. */
+		program_invocation_name = program_invocation_short_name =
+			"xmbuf";
+		argv[1] = (char *)"xmbuf forward";
+		return commands[i].run(argc - 1, argv + 1);
+	}
+	fprintf(stderr, "xmbuf: '%s' is no command\n", argv[1]);
+	usage(stderr);
+	return EXIT_USAGE;
+}

@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""xmbuf forward while links, devices and the process itself come and go."""
+import contextlib
+import signal
+import subprocess
+import time
+
+from lab import (PLACE, XMBUF, Lab, drops_of, expect, expect_words, main, port, report, wait_for)
+from load import Tcp, Udp, expect_ping, ping
+
+FLAPS, DELETIONS, STARTS = 10, 10, 100
+OUTAGE_S = 5
+
+
+@contextlib.contextmanager
+def load(lab):
+    """UDP both ways and a TCP connection, which outlives what a test does."""
+    with Udp(lab, "client", pause=0.001, tolerant=True), \
+            Udp(lab, "server", pause=0.001, tolerant=True), Tcp(lab) as tcp:
+        time.sleep(0.2)
+        yield tcp
+
+
+def expect_busy(final):
+    for p in final["ports"]:
+        if p["totals"]["rx_packets"] < 1000 or p["sent"] < 1000:
+            raise AssertionError(f"there was no load: {p}")
+
+
+def ends_under_load_by(sig, *options):
+    with Lab() as lab, lab.forward(*options) as forward, load(lab):
+        # Stopped for a moment, it has much in its rings when it is to end.
+        forward.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.05)
+        forward.process.send_signal(sig)
+        forward.process.send_signal(signal.SIGCONT)
+        final = forward.finish(sig=None)
+        for name in drops_of(final):
+            if "unread" in name or "unsent" in name:
+                raise AssertionError(f"it did not send all that it had: {drops_of(final)}")
+        expect_words(forward.said(), sig.name)
+        expect_busy(final)
+
+
+def sigint_under_load_ends_with_exact_totals():
+    for mode in ("native", "native", "generic", "generic"):
+        ends_under_load_by(signal.SIGINT, "--xdp", mode)
+
+
+def sigterm_under_load_ends_with_exact_totals():
+    for mode in ("native", "native", "generic", "generic"):
+        ends_under_load_by(signal.SIGTERM, "--xdp", mode)
+
+
+def a_duration_under_load_ends_with_exact_totals():
+    with Lab() as lab, lab.forward("--duration", "2") as forward, load(lab):
+        final = forward.finish(sig=None)
+        expect_busy(final)
+        if not 2 <= final["time_s"] < 4:
+            raise AssertionError(f"it ran {final['time_s']} s, not 2")
+
+
+def links_that_flap_under_load_go_on_afterwards():
+    with Lab() as lab, lab.forward() as forward:
+        with load(lab):
+            for _ in range(FLAPS):
+                for dev in PLACE:
+                    lab.set(dev, "down")
+                    time.sleep(0.05)
+                    lab.set(dev, "up")
+                    time.sleep(0.15)
+        expect(forward.process.poll(), None, "exit status")
+        lab.pin_neighbours()
+        expect_ping(lab, 50)
+        with Tcp(lab) as tcp:
+            wait_for(lambda: tcp.received > 10_000_000, "10 MB over TCP", 20)
+        final = forward.finish()
+        expect_busy(final)
+        report.note(f"drops {drops_of(final)}")
+        expect_words(forward.said(), "left: the link is down", "right: the link is down",
+                     "left: the link is up again", "right: the link is up again")
+
+
+def delete_under_load(dev):
+    with Lab() as lab, lab.forward() as forward, load(lab):
+        subprocess.run(["ip", "-n", lab.ns(PLACE[dev]), "link", "delete", dev], check=True)
+        start = time.monotonic()
+        # A pair goes as one: the forwarder's end is what it lost.
+        lost = {"client0": "left", "server0": "right"}.get(dev, dev)
+        final = forward.finish(sig=None, code=1, seconds=10)
+        took = time.monotonic() - start
+        if took > 3:
+            raise AssertionError(f"it took {took:.1f} s to end")
+        expect_words(forward.said(), f"{lost} was deleted")
+        expect_busy(final)
+        return took
+
+
+def devices_deleted_under_load_end_it_in_words():
+    took = [delete_under_load(list(PLACE)[i % len(PLACE)]) for i in range(DELETIONS)]
+    report.note(f"ended within {max(took):.2f} s of the deletion")
+
+
+def a_device_moved_away_ends_it_in_words():
+    with Lab() as lab, lab.forward() as forward, load(lab):
+        lab.set("right", "netns", lab.ns("server"))
+        forward.finish(sig=None, code=1, seconds=10)
+        expect_words(forward.said(), "right", "moved to another namespace")
+        shown = subprocess.run(["ip", "-n", lab.ns("server"), "link", "show", "right"], check=True,
+                               capture_output=True, text=True).stdout
+        if "xdp" in shown:
+            raise AssertionError(f"a program was left: {shown}")
+
+
+def a_hundred_starts_in_a_row_all_get_their_queues():
+    with Lab(queues=2) as lab:
+        start = time.monotonic()
+        for i in range(STARTS):
+            done = lab.run("fwd", XMBUF, "forward", "left", "right", "--json", "--duration", "0.01",
+                           check=False)
+            if done.returncode:
+                raise AssertionError(f"start {i + 1}: {done.stderr}")
+        report.note(f"{STARTS} starts and stops in {time.monotonic() - start:.0f} s")
+        lab.expect_untouched()
+
+
+def starts_under_load_all_get_their_queues():
+    with Lab(queues=2) as lab:
+        lab.pin_neighbours()
+        with Udp(lab, "client", pause=0.001):
+            for _ in range(10):
+                with lab.forward(interval=0.05) as forward:
+                    pass
+                if forward.final["packets"]["in"] == 0:
+                    raise AssertionError("there was no load")
+
+
+def a_deaf_peer_costs_the_other_direction_nothing():
+    """server0 takes nothing, but sends.
+
+    Its kernel refuses what is longer than its MTU just as it refuses what
+    comes while the device is down, one packet after the other.
+    """
+    with Lab() as lab:
+        lab.set("server0", "mtu", 576)
+        lab.pin_neighbours()
+        before = lab.counters()
+        with lab.forward() as forward:
+            with Udp(lab, "client", data_len=1400, pause=0.0005) as deaf, \
+                    Udp(lab, "server", pause=0.01) as healthy:
+                time.sleep(OUTAGE_S)
+            final = forward.finish()
+        counted = lab.counted_since(before)
+        drops = drops_of(final)
+        report.note(f"sent {healthy.sent} beside {deaf.sent} to a deaf peer, drops {drops}")
+        expect(counted["server0"]["rx_packets"], 0, "what the deaf peer took")
+        if drops["right tx_kernel_drop"] < 10000:
+            raise AssertionError(f"the peer was hardly deaf: {drops}")
+        expect(counted["client0"]["rx_packets"], healthy.sent, "the other direction's datagrams")
+        expect({name: n for name, n in drops.items()
+                if name.startswith("right rx") or name.startswith("left tx")}, {},
+               "the other direction's drops")
+
+
+def outage(dev, drop_names):
+    """All of one side is down: what is for it has a name, and then all flows."""
+    with Lab() as lab:
+        lab.pin_neighbours()
+        with lab.forward() as forward:
+            expect_ping(lab)
+            with Udp(lab, "client", pause=0.002):
+                lab.set(dev, "down")
+                time.sleep(0.1)
+                before = forward.interval()
+                time.sleep(OUTAGE_S)
+                after = forward.interval()
+                lab.set(dev, "up")
+            lab.pin_neighbours()
+            wait_for(lambda: ping(lab, "-c", "1", "-W", "1")["received"], "a first ping", 3)
+            expect_ping(lab, 50)
+            final = forward.finish()
+    gone = {name: n - drops_of(before).get(name, 0) for name, n in drops_of(after).items()}
+    gone = {name: n for name, n in gone.items() if n}
+    came = port(after, "left")["totals"]["rx_packets"] - \
+        port(before, "left")["totals"]["rx_packets"]
+    report.note(f"{came} came while {dev} was down, dropped {gone}, then {drops_of(final)}")
+    if came < 1000:
+        raise AssertionError(f"only {came} packets came while {dev} was down")
+    # Receiving goes on at full rate: a dead way out takes no frame from it.
+    expect([name for name in gone if name not in drop_names], [], f"drops while {dev} was down")
+    if after["ledger"]["tx"] > after["ledger"]["frames"] // 4:
+        raise AssertionError(f"a dead port holds frames: {after['ledger']}")
+
+
+def a_peer_that_is_down_for_5_seconds_leaves_receiving_alone():
+    outage("server0", ["right tx_kernel_drop"])
+
+
+def a_link_that_is_down_for_5_seconds_leaves_receiving_alone():
+    outage("right", ["right tx_kernel_drop", "right tx_full"])
+
+
+if __name__ == "__main__":
+    main(sigint_under_load_ends_with_exact_totals,
+         sigterm_under_load_ends_with_exact_totals,
+         a_duration_under_load_ends_with_exact_totals,
+         links_that_flap_under_load_go_on_afterwards,
+         devices_deleted_under_load_end_it_in_words,
+         a_device_moved_away_ends_it_in_words,
+         a_hundred_starts_in_a_row_all_get_their_queues,
+         starts_under_load_all_get_their_queues,
+         a_deaf_peer_costs_the_other_direction_nothing,
+         a_peer_that_is_down_for_5_seconds_leaves_receiving_alone,
+         a_link_that_is_down_for_5_seconds_leaves_receiving_alone)

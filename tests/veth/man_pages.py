@@ -1,0 +1,151 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""The man pages say what the program says, and their examples run."""
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import tempfile
+
+from lab import ROOT, SERVER_IP, XMBUF, Lab, expect, expect_words, main, wait_for
+
+PAGES = ROOT / "docs/man"
+BUILD = pathlib.Path(XMBUF).parents[2]
+SECONDS = 4
+DEVICES = {"eth0": "left", "eth1": "right"}
+
+
+def said(*arguments):
+    return subprocess.run([XMBUF, *arguments], check=True, capture_output=True, text=True,
+                          timeout=20).stdout
+
+
+def page(name):
+    return (PAGES / name).read_text()
+
+
+def section(text, title):
+    return re.search(rf"^\.Sh {title}\n(.*?)(?=^\.Sh |\Z)", text, re.M | re.S)[1]
+
+
+def examples(name):
+    """The commands of EXAMPLES, as they are typed."""
+    lines = re.findall(r"^\.Dl (.*)$", section(page(name), "EXAMPLES"), re.M)
+    expect(len(lines) > 1, True, f"{name} has examples")
+    return [line.replace(r"\(aq", "'") for line in lines]
+
+
+def the_options_of_forward_are_those_of_its_help():
+    shown = set(re.findall(r"^ +(?:-\?, )?--([a-z-]+)", said("forward", "--help"), re.M))
+    told = set(re.findall(r"^\.It Fl -([a-z-]+)", section(page("xmbuf-forward.1"), "OPTIONS"),
+                          re.M))
+    expect(sorted(told), sorted(shown), "options in xmbuf-forward.1")
+    if len(shown) < 10:
+        raise AssertionError(f"the help was not understood: {shown}")
+
+
+def the_values_of_options_are_those_of_its_help():
+    shown = dict(re.findall(r"^ +--([a-z-]+)=(\S+)", said("forward", "--help"), re.M))
+    told = dict(re.findall(r"^\.It Fl -([a-z-]+) Ar (\S+)", page("xmbuf-forward.1"), re.M))
+    expect(told, shown, "options with a value in xmbuf-forward.1")
+
+
+def the_commands_are_those_of_the_help():
+    shown = set(re.findall(r"^  ([a-z]+) ", said("help"), re.M)) | {"help"}
+    told = set(re.findall(r"^\.It Cm ([a-z]+)$", page("xmbuf.1"), re.M))
+    expect(sorted(told), sorted(shown), "commands in xmbuf.1")
+
+
+def both_pages_are_installed():
+    with tempfile.TemporaryDirectory(prefix="xmbuf-man-") as name:
+        subprocess.run(["meson", "install", "-C", BUILD, "--no-rebuild", "--quiet",
+                        "--destdir", name], check=True, timeout=60)
+        found = sorted(path.name for path in pathlib.Path(name).glob("**/man/man1/*.1"))
+    expect(found, sorted(path.name for path in PAGES.glob("*.1")), "pages that are installed")
+
+
+def shell(command, **options):
+    env = dict(os.environ, PATH=f"{pathlib.Path(XMBUF).parent}:{os.environ['PATH']}")
+    return dict(args=["bash", "-c", command], env=env, **options)
+
+
+def the_examples_of_xmbuf_print_what_they_say():
+    for command in examples("xmbuf.1"):
+        done = subprocess.run(**shell(command), capture_output=True, text=True, timeout=20)
+        expect((done.returncode, done.stderr), (0, ""), command)
+        expect_words(done.stdout, "xmbuf")
+
+
+def pings(lab):
+    return lab.run("client", "ping", "-c", "1", "-W", "1", SERVER_IP, check=False,
+                   timeout=10).returncode == 0
+
+
+def took(lab, port):
+    """A datagram to a port that nobody has came to the server's stack."""
+    def refused():
+        text = lab.run("server", "cat", "/proc/net/snmp").stdout
+        names, values = (line.split() for line in text.splitlines()
+                         if line.startswith("Udp:"))
+        return int(dict(zip(names, values))["NoPorts"])
+
+    before = refused()
+    with lab.socket("client", socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"xmbuf", (SERVER_IP, port))
+    try:
+        wait_for(lambda: refused() > before, "the datagram", 0.3)
+    except AssertionError:
+        return False
+    return True
+
+
+def drive(lab, command):
+    """What the example is for, seen from the two ends."""
+    if "--match 'port 53'" in command:
+        wait_for(lambda: took(lab, 53), f"a packet to port 53 through {command}", SECONDS)
+        expect((took(lab, 54), pings(lab)), (False, False), "other packets")
+    elif "macswap" in command:
+        # What comes out of right carries the client's own address as its
+        # destination, so a server that takes any shows it and answers none.
+        lab.run("server", "ip", "link", "set", "server0", "promisc", "on")
+        before = lab.counters()
+        wait_for(lambda: pings(lab) or
+                 lab.counted_since(before)["server0"]["rx_packets"] > 0,
+                 f"a packet through {command}", SECONDS)
+        expect(pings(lab), False, "a ping answered")
+    else:
+        wait_for(lambda: pings(lab), f"a ping through {command}", SECONDS)
+
+
+def run_example(command):
+    typed = command.replace("xmbuf forward", f"exec xmbuf forward --duration {SECONDS}", 1)
+    for theirs, ours in DEVICES.items():
+        expect(len(re.findall(rf"\b{theirs}\b", typed)), 1, f"{theirs} in: {command}")
+        typed = re.sub(rf"\b{theirs}\b", ours, typed)
+    with tempfile.TemporaryDirectory(prefix="xmbuf-man-") as name, Lab() as lab:
+        lab.pin_neighbours()
+        options = shell(typed, cwd=name, text=True, stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE)
+        running = lab.start("fwd", *options.pop("args"), **options)
+        drive(lab, command)
+        out, words = running.communicate(timeout=SECONDS + 20)
+        expect(running.returncode, 0, f"status of {typed}, having said: {words}\n")
+        if "--json" in command:
+            done = subprocess.run([ROOT / "scripts/demo-report", "summary", "run.json"],
+                                  cwd=name, capture_output=True, text=True, timeout=20)
+            expect(done.returncode, 0, f"status of the summary: {done.stdout}{done.stderr}")
+        else:
+            expect_words(out, "ledger: balanced, 0 frames missing", "without a name: 0",
+                         "copied in user space: 0 packets")
+        lab.expect_untouched()
+
+
+def the_examples_of_forward_do_what_they_say():
+    for command in examples("xmbuf-forward.1"):
+        run_example(command)
+
+
+main(the_options_of_forward_are_those_of_its_help, the_values_of_options_are_those_of_its_help,
+     the_commands_are_those_of_the_help, both_pages_are_installed,
+     the_examples_of_xmbuf_print_what_they_say, the_examples_of_forward_do_what_they_say)
