@@ -13,6 +13,7 @@ void xmb_level_init(struct xmb_level *level, uint32_t base, uint32_t max)
 		.base = base,
 		.max = max,
 		.is_drained = true,
+		.is_half = true,
 	};
 }
 
@@ -31,6 +32,8 @@ bool xmb_level_poll(struct xmb_level *level, uint32_t depth)
 	*slot_max = xmb_max_u32(*slot_max, depth);
 	if (depth <= level->level / 8)
 		level->is_drained = true;
+	if (depth <= level->level / 2)
+		level->is_half = true;
 	if (depth <= level->level / 2 ||
 	    !(level->is_drained || level->was_drained))
 		return false;
@@ -39,10 +42,17 @@ bool xmb_level_poll(struct xmb_level *level, uint32_t depth)
 
 bool xmb_level_starved(struct xmb_level *level)
 {
-	if (!level->is_drained && !level->was_drained)
+	if (!level->is_half && !level->was_half)
 		return false;
-	level->hold = XMB_LEVEL_HOLD;
-	return raise_level(level);
+	level->hold_len = level->hold_len ? xmb_min_u32(2 * level->hold_len,
+							XMB_LEVEL_HOLD_MAX)
+					  : XMB_LEVEL_HOLD;
+	level->hold = level->hold_len;
+	level->calm = 0;
+	if (level->level == level->max)
+		return false;
+	level->level = level->max;
+	return true;
 }
 
 static uint32_t second_largest(const uint32_t *v)
@@ -72,8 +82,12 @@ void xmb_level_tick(struct xmb_level *level, uint64_t now_ns)
 		level->hold--;
 	else if (need < level->level)
 		level->level -= (level->level - need + 1) / 2;
+	if (level->hold == 0 && ++level->calm > level->hold_len)
+		level->hold_len = 0;
 	level->slot = (level->slot + 1) % XMB_LEVEL_SLOTS;
 	level->depth_max[level->slot] = 0;
 	level->was_drained = level->is_drained;
 	level->is_drained = false;
+	level->was_half = level->is_half;
+	level->is_half = false;
 }

@@ -84,7 +84,6 @@ Test(level, never_rises_when_no_poll_of_late_found_the_ring_drained)
 		cr_expect(not(xmb_level_poll(&level, BASE / 8 + 1)));
 	}
 	cr_expect(not(xmb_level_poll(&level, BASE)));
-	cr_expect(not(xmb_level_starved(&level)));
 	cr_expect(eq(u32, level.level, BASE));
 	/* An eighth of the level is nearly drained, and enough. */
 	cr_expect(not(xmb_level_poll(&level, BASE / 8)));
@@ -101,13 +100,61 @@ Test(level, a_poll_of_the_last_millisecond_that_drained_still_counts)
 	cr_expect(not(xmb_level_poll(&level, 2 * BASE)));
 }
 
-Test(level, doubles_when_starved)
+Test(level, goes_to_max_when_packets_were_lost)
 {
 	cr_expect(xmb_level_starved(&level));
-	cr_expect(eq(u32, level.level, 2 * BASE));
-	climb();
+	cr_expect(eq(u32, level.level, MAX));
 	cr_expect(not(xmb_level_starved(&level)));
 	cr_expect(eq(u32, level.level, MAX));
+}
+
+Test(level, a_loss_counts_when_a_poll_of_late_found_less_than_half)
+{
+	for (int i = 0; i < 3; i++) {
+		now_ns += MS;
+		xmb_level_tick(&level, now_ns);
+		xmb_level_poll(&level, level.level);
+	}
+	cr_expect(not(xmb_level_starved(&level)));
+	xmb_level_poll(&level, level.level / 2);
+	now_ns += MS;
+	xmb_level_tick(&level, now_ns);
+	cr_expect(xmb_level_starved(&level));
+}
+
+/* Milliseconds until the level falls for the first time. */
+static int ms_held(void)
+{
+	int ms = 0;
+
+	while (level.level == MAX) {
+		pass_ms();
+		ms++;
+	}
+	return ms;
+}
+
+Test(level, a_loss_soon_after_the_last_one_holds_it_twice_as_long)
+{
+	xmb_level_starved(&level);
+	cr_expect(eq(int, ms_held(), XMB_LEVEL_HOLD + 1));
+	xmb_level_starved(&level);
+	cr_expect(eq(int, ms_held(), 2 * XMB_LEVEL_HOLD + 1));
+	for (int i = 0; i < 2 * XMB_LEVEL_HOLD - 2; i++)
+		pass_ms();
+	xmb_level_starved(&level);
+	cr_expect(eq(int, ms_held(), 4 * XMB_LEVEL_HOLD + 1));
+	for (int i = 0; i < 4 * XMB_LEVEL_HOLD - 1; i++)
+		pass_ms();
+	xmb_level_starved(&level);
+	cr_expect(eq(int, ms_held(), XMB_LEVEL_HOLD + 1));
+}
+
+Test(level, losses_that_do_not_end_hold_it_no_longer_than_the_limit)
+{
+	for (int i = 0; i < 20; i++)
+		xmb_level_starved(&level);
+	cr_expect(eq(int, ms_held(), XMB_LEVEL_HOLD_MAX + 1));
 }
 
 Test(level, after_packets_were_lost_it_does_not_fall_for_a_while)
@@ -190,7 +237,8 @@ Test(level, time_within_a_slot_changes_nothing)
 /* All depths with the number of the slot in which they were found. */
 static struct {
 	uint32_t slot, level;
-	uint32_t hold_slot; /* before this one the level may not fall */
+	uint32_t loss_slot, hold_len; /* the last loss, and what it held */
+	uint32_t half_slot; /* the last with a poll of half or less, plus 1 */
 	uint32_t depths[STEP_CNT], slots[STEP_CNT], depth_cnt;
 	uint32_t drained_slot; /* the last with a poll that drained, plus 1 */
 	uint64_t slot_end_ns;
@@ -206,10 +254,17 @@ static bool model_raise(void)
 
 static bool model_starved(void)
 {
-	if (model.drained_slot < model.slot)
+	bool is_soon = model.slot < model.loss_slot + 2 * model.hold_len;
+	bool is_raised = model.level < MAX;
+
+	if (model.half_slot < model.slot)
 		return false;
-	model.hold_slot = model.slot + XMB_LEVEL_HOLD;
-	return model_raise();
+	model.hold_len = is_soon ? 2 * model.hold_len : XMB_LEVEL_HOLD;
+	if (model.hold_len > XMB_LEVEL_HOLD_MAX)
+		model.hold_len = XMB_LEVEL_HOLD_MAX;
+	model.loss_slot = model.slot;
+	model.level = MAX;
+	return is_raised;
 }
 
 static bool model_poll(uint32_t depth)
@@ -218,6 +273,8 @@ static bool model_poll(uint32_t depth)
 	model.slots[model.depth_cnt++] = model.slot;
 	if (depth <= model.level / 8)
 		model.drained_slot = model.slot + 1;
+	if (depth <= model.level / 2)
+		model.half_slot = model.slot + 1;
 	return depth > model.level / 2 && model_raise();
 }
 
@@ -253,7 +310,8 @@ static void model_tick(uint64_t at_ns)
 		}
 	}
 	need = second * 2 > BASE ? second * 2 : BASE;
-	if (model.slot >= model.hold_slot && need < model.level)
+	if (model.slot >= model.loss_slot + model.hold_len &&
+	    need < model.level)
 		model.level = need + (model.level - need) / 2;
 	model.slot++;
 }
@@ -264,7 +322,7 @@ Test(level, random_steps_agree_with_a_model_that_forgets_nothing)
 
 	xmb_level_init(&level, BASE, MAX);
 	model.level = BASE;
-	model.drained_slot = 1; /* a new level counts as drained */
+	model.drained_slot = model.half_slot = 1; /* as a new level is */
 	now_ns = 0;
 	for (int i = 0; i < STEP_CNT; i++) {
 		/* The load changes each 512 steps. */
@@ -274,7 +332,8 @@ Test(level, random_steps_agree_with_a_model_that_forgets_nothing)
 		bool is;
 
 		seed = seed * 1664525 + 1013904223;
-		if (seed >> 20 == 0) {
+		/* Losses late, or holding is all that would be seen. */
+		if (seed >> 20 == 0 && i > STEP_CNT * 3 / 4) {
 			is = xmb_level_starved(&level);
 			cr_assert(eq(int, is, model_starved()), "step %d", i);
 		} else {
