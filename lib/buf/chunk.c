@@ -84,7 +84,7 @@ static bool slot_leave(const struct xmb_domain *domain, uint32_t region,
 		       uint32_t k, uint32_t owner, uint32_t who)
 {
 	struct xmb_tracker *t = &domain->trackers[region];
-	uint32_t gen;
+	uint32_t word, gen;
 	uint64_t state;
 
 	atomic_store_explicit(&t->slot[k], XMB_SLOT_EMPTY,
@@ -98,7 +98,11 @@ static bool slot_leave(const struct xmb_domain *domain, uint32_t region,
 			    memory_order_acq_rel, memory_order_acquire))
 			return false;
 	}
-	gen = xmb_frame_word_gen(xmb_frame_load(domain, region));
+	word = xmb_frame_load(domain, region);
+	if (XMB_UNLIKELY(word & XMB_FRAME_COOKIE))
+		xmb_cookie_frame_home(domain, region,
+				      owner >= XMB_OWNER_TX(0));
+	gen = xmb_frame_word_gen(word);
 	xmb_frame_store(domain, region,
 			xmb_frame_word(XMB_FRAME_FREE, who,
 				       (gen + 1) & 0xffff));

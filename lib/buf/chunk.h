@@ -81,7 +81,7 @@ static inline void xmb_chunk_verify(const struct xmb_chunk *chunk,
 {
 	uint32_t word = xmb_frame_load(domain, chunk->region);
 
-	if (XMB_UNLIKELY((word & 0xffff00ffu) !=
+	if (XMB_UNLIKELY((word & 0xffff007fu) !=
 			 xmb_frame_word(XMB_FRAME_APP, 0, chunk->slot)))
 		xmb_frame_panic(domain, chunk->region, chunk->slot, doing);
 }
@@ -144,6 +144,9 @@ static inline void xmb_chunk_release(struct xmb_chunk *chunk,
 		return;
 	}
 	xmb_chunk_verify(chunk, domain, "release");
+	if (XMB_UNLIKELY(xmb_frame_load(domain, chunk->region) &
+			 XMB_FRAME_COOKIE))
+		xmb_cookie_frame_home(domain, chunk->region, false);
 	xmb_frame_store(domain, chunk->region,
 			xmb_frame_word(XMB_FRAME_FREE, cache->who,
 				       (chunk->slot + 1u) & 0xffff));

@@ -41,6 +41,9 @@ enum xmb_frame_state {
 	XMB_FRAME_STATE_CNT
 };
 
+/* In the frame word's state byte: the frame carries a cookie (cookie.h). */
+#define XMB_FRAME_COOKIE 0x80u
+
 /* Chunks that can share a region at a time. */
 #define XMB_TRACKER_SLOTS 5
 
@@ -56,7 +59,7 @@ enum xmb_frame_state {
 
 struct xmb_tracker {
 	_Atomic uint64_t state; /* gen:24 | owner[5]:8, 0 = nobody */
-	_Atomic uint32_t link;	/* next free region of the pool */
+	_Atomic uint32_t link;	/* free: the next of the pool; else a cookie */
 	_Atomic uint32_t slot[XMB_TRACKER_SLOTS]; /* start:16 | end:16 */
 };
 
@@ -114,7 +117,7 @@ static inline uint32_t xmb_frame_word(enum xmb_frame_state state, uint32_t who,
 
 static inline enum xmb_frame_state xmb_frame_word_state(uint32_t word)
 {
-	return (enum xmb_frame_state)(word & 0xff);
+	return (enum xmb_frame_state)(word & 0x7f);
 }
 
 static inline uint32_t xmb_frame_word_who(uint32_t word)
@@ -144,6 +147,10 @@ static inline void xmb_frame_store(const struct xmb_domain *domain,
 	atomic_store_explicit(&domain->words[region], word,
 			      memory_order_relaxed);
 }
+
+/* A frame with a cookie came home: tell its box (cookie.h). */
+XMB_API void xmb_cookie_frame_home(const struct xmb_domain *domain,
+				   uint32_t region, bool is_sent);
 
 /* "free", "fill", "app", "chan", "tx", "held" */
 XMB_API const char *xmb_frame_state_name(enum xmb_frame_state state);

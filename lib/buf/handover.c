@@ -37,19 +37,18 @@ uint64_t xmb_handover_tx_slot(struct xmb_cache *cache, uint32_t who,
 {
 	const struct xmb_domain *domain = &cache->pool->domain;
 	struct xmb_tracker *t = &domain->trackers[chunk->region];
-	uint64_t addr = (uint64_t)chunk->region * domain->region_len +
-			chunk->off;
+	uint64_t addr =
+		(uint64_t)chunk->region * domain->region_len + chunk->off;
 
 	assert_who(who);
 	xmb_slot_verify(chunk, "send");
 	if (xmb_slot_try_excl(chunk))
 		return xmb_handover_tx(cache, who, chunk, is_excl);
 	/* The difference fits the owner's byte: no carry into the next. */
-	atomic_fetch_add_explicit(&t->state,
-				  xmb_owner_bits(chunk->slot,
-						 XMB_OWNER_TX(who) -
-							 XMB_OWNER_SELF),
-				  memory_order_acq_rel);
+	atomic_fetch_add_explicit(
+		&t->state,
+		xmb_owner_bits(chunk->slot, XMB_OWNER_TX(who) - XMB_OWNER_SELF),
+		memory_order_acq_rel);
 	*chunk = (struct xmb_chunk){ 0 };
 	*is_excl = false;
 	return addr;
@@ -86,15 +85,22 @@ int xmb_handover_complete_slot(struct xmb_cache *cache, uint32_t who,
 {
 	struct xmb_domain *domain = &cache->pool->domain;
 	uint64_t region = addr / domain->region_len;
-	uint32_t off = (uint32_t)(addr % domain->region_len), k;
+	uint32_t off = (uint32_t)(addr % domain->region_len), k, word;
 
 	if (region >= domain->region_cnt)
 		return -EPROTO;
+	word = xmb_frame_load(domain, (uint32_t)region);
+	if ((word & 0xffff) ==
+	    (xmb_frame_word(XMB_FRAME_TX, who, 0) | XMB_FRAME_COOKIE)) {
+		xmb_cookie_frame_home(domain, (uint32_t)region, true);
+		xmb_frame_store(domain, (uint32_t)region,
+				word & ~XMB_FRAME_COOKIE);
+		return xmb_handover_complete(cache, who, addr);
+	}
 	k = find_tx_slot(&domain->trackers[region], who, off);
 	if (k == XMB_TRACKER_SLOTS)
 		return -EPROTO;
-	xmb_slot_release(cache, domain, (uint32_t)region, k,
-			 XMB_OWNER_TX(who));
+	xmb_slot_release(cache, domain, (uint32_t)region, k, XMB_OWNER_TX(who));
 	return 0;
 }
 
@@ -127,7 +133,8 @@ struct xmb_handover_held xmb_handover_hold(struct xmb_pool *pool, uint32_t who)
 			continue;
 		xmb_frame_store(domain, i,
 				xmb_frame_word(XMB_FRAME_HELD, who,
-					       xmb_frame_word_gen(word)));
+					       xmb_frame_word_gen(word)) |
+					(word & XMB_FRAME_COOKIE));
 		if (state == XMB_FRAME_FILL)
 			held.fill_cnt++;
 		else
@@ -155,8 +162,10 @@ uint32_t xmb_handover_unhold(struct xmb_cache *cache, uint32_t who)
 			}
 			continue;
 		}
-		if ((word & 0xffff) != xmb_frame_word(XMB_FRAME_HELD, who, 0))
+		if ((word & 0xff7f) != xmb_frame_word(XMB_FRAME_HELD, who, 0))
 			continue;
+		if (word & XMB_FRAME_COOKIE)
+			xmb_cookie_frame_home(domain, i, false);
 		xmb_frame_store(domain, i,
 				xmb_frame_word(XMB_FRAME_FREE, cache->who,
 					       (xmb_frame_word_gen(word) + 1) &

@@ -90,7 +90,9 @@ static inline uint64_t xmb_handover_tx(struct xmb_cache *cache, uint32_t who,
 		return xmb_handover_tx_slot(cache, who, chunk, is_excl);
 	xmb_chunk_verify(chunk, domain, "send");
 	xmb_frame_store(domain, chunk->region,
-			xmb_frame_word(XMB_FRAME_TX, who, chunk->slot));
+			xmb_frame_word(XMB_FRAME_TX, who, chunk->slot) |
+				(xmb_frame_load(domain, chunk->region) &
+				 XMB_FRAME_COOKIE));
 	cache->app_cnt--;
 	*chunk = (struct xmb_chunk){ 0 };
 	*is_excl = true;
