@@ -21,8 +21,14 @@ enum { EXIT_USAGE = 2 };
 
 int cmd_forward(int argc, char **argv);
 
+struct handler {
+	const char *name;
+	xmb_handler_fn *fn;
+	bool is_split; /* wants headers and payloads in a pipeline of two */
+};
+
 /* The handler of that name, NULL if there is none. */
-xmb_handler_fn *handler_find(const char *name);
+const struct handler *handler_find(const char *name);
 
 /* Names of all handlers, for messages. */
 extern const char handler_names[];

@@ -13,6 +13,10 @@ enum { LIST_MAX = 64, DEV_CNT = 2 };
 
 enum {
 	OPT_HANDLER = 256,
+	OPT_MODE,
+	OPT_WORKERS,
+	OPT_FULL,
+	OPT_SYMMETRIC,
 	OPT_MATCH,
 	OPT_QUEUES,
 	OPT_XDP,
@@ -31,6 +35,16 @@ static const struct argp_option options[] = {
 	  "What becomes of a packet: pass (out of the other device), macswap "
 	  "(the same with its addresses swapped), drop [pass]",
 	  0 },
+	{ "mode", OPT_MODE, "rtc|pipeline", 0,
+	  "Run to completion, or a dispatcher and workers [rtc]", 0 },
+	{ "workers", OPT_WORKERS, "N", 0,
+	  "Threads that run the handler in a pipeline [1; split: 2]", 0 },
+	{ "full", OPT_FULL, "newest|oldest|flow", 0,
+	  "What a full pipe to a worker costs: the packet, the one that waits "
+	  "longest, or all of its flow until half the pipe is free [newest]",
+	  0 },
+	{ "symmetric", OPT_SYMMETRIC, NULL, 0,
+	  "Both directions of a flow go to the same worker", 0 },
 	{ "match", OPT_MATCH, "RULE", 0,
 	  "Which packets to take; the kernel gets the rest: all, tcp, udp, "
 	  "'port N', 'ether N', or 'not ' and one of these [all]",
@@ -101,8 +115,7 @@ static uint32_t list(struct argp_state *state, const char *what,
 	char *copy = strdup(text), *rest = copy;
 	uint32_t cnt = 0;
 
-	for (char *part = strsep(&rest, ","); part;
-	     part = strsep(&rest, ",")) {
+	for (char *part = strsep(&rest, ","); part; part = strsep(&rest, ",")) {
 		char *dash = strchr(part, '-');
 		uint32_t first, last;
 
@@ -147,9 +160,32 @@ static int choice(struct argp_state *state, const char *what, const char *text,
 	for (int i = 0; i < cnt; i++)
 		if (!strcmp(text, names[i]))
 			return i;
-	argp_error(state, "%s: '%s' is none of %s, %s, %s", what, text,
-		   names[0], names[1], names[2]);
+	argp_error(state, "%s: '%s' is none of %s, %s%s%s", what, text,
+		   names[0], names[1], cnt > 2 ? ", " : "",
+		   cnt > 2 ? names[2] : "");
 	return 0;
+}
+
+static void set_handler(struct config *config, struct argp_state *state,
+			const char *name)
+{
+	const struct handler *handler = handler_find(name);
+
+	if (!handler)
+		argp_error(state, "--handler: '%s' is none of %s", name,
+			   handler_names);
+	config->engine.handler = handler->fn;
+	config->engine.is_split = handler->is_split;
+}
+
+/* A handler that wants halves wants a pipeline of two workers. */
+static void settle_mode(struct config *config)
+{
+	if (!config->engine.is_split)
+		return;
+	config->engine.mode = XMB_ENGINE_PIPELINE;
+	if (config->engine.worker_cnt == 0)
+		config->engine.worker_cnt = 2;
 }
 
 static void set_modes(struct config *config, struct argp_state *state, int key,
@@ -200,16 +236,31 @@ static void add_dev(struct config *config, struct argp_state *state,
 	config->ports[config->dev_cnt++].dev = dev;
 }
 
+static const char *const modes[] = { "rtc", "pipeline" };
+static const char *const fulls[] = { "newest", "oldest", "flow" };
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct config *config = state->input;
 
 	switch (key) {
 	case OPT_HANDLER:
-		config->engine.handler = handler_find(arg);
-		if (!config->engine.handler)
-			argp_error(state, "--handler: '%s' is none of %s", arg,
-				   handler_names);
+		set_handler(config, state, arg);
+		return 0;
+	case OPT_MODE:
+		config->engine.mode = (enum xmb_engine_mode)choice(
+			state, "--mode", arg, modes, 2);
+		return 0;
+	case OPT_WORKERS:
+		config->engine.worker_cnt = number(state, "--workers", arg, 1,
+						   XMB_ENGINE_WORKER_MAX);
+		return 0;
+	case OPT_FULL:
+		config->engine.full = (enum xmb_full_policy)choice(
+			state, "--full", arg, fulls, 3);
+		return 0;
+	case OPT_SYMMETRIC:
+		config->engine.is_symmetric = true;
 		return 0;
 	case OPT_MATCH:
 		set_match(config, state, arg);
@@ -325,7 +376,7 @@ static int run(struct config *config)
 int cmd_forward(int argc, char **argv)
 {
 	struct config config = {
-		.engine = { .handler = handler_find("pass"),
+		.engine = { .handler = handler_find("pass")->fn,
 			    .port_cnt = DEV_CNT },
 	};
 	int err;
@@ -333,6 +384,7 @@ int cmd_forward(int argc, char **argv)
 	argp_err_exit_status = EXIT_USAGE;
 	argp_parse(&argp, argc, argv, 0, NULL, &config);
 	config.engine.ports = config.ports;
+	settle_mode(&config);
 	default_frame_len(&config);
 	err = run(&config);
 	if (err)

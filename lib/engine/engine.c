@@ -20,7 +20,7 @@ enum {
 
 /* How the frames are divided; every share together is what there is. */
 struct plan {
-	uint32_t worker_cnt, socket_cnt, need_cnt;
+	uint32_t io_cnt, stage_cnt, socket_cnt, need_cnt;
 	struct xmb_port_share share;
 };
 
@@ -28,30 +28,31 @@ static int make_plan(const struct xmb_engine *engine, struct plan *plan)
 {
 	const struct xmb_engine_opts *opts = &engine->opts;
 	uint32_t frames = xmb_or_u32(opts->umem.frame_cnt, XMB_UMEM_FRAME_CNT);
-	uint32_t fill_base = XMB_XSK_FILL_BASE, senders, spare;
+	uint32_t fill_base = XMB_XSK_FILL_BASE, senders, spare, threads;
 
-	*plan = (struct plan){ .worker_cnt = XMB_PORT_QUEUE_MAX };
+	*plan = (struct plan){ .io_cnt = XMB_PORT_QUEUE_MAX };
+	if (opts->mode == XMB_ENGINE_PIPELINE)
+		plan->stage_cnt = xmb_or_u32(opts->worker_cnt, 1);
 	for (uint32_t p = 0; p < opts->port_cnt; p++) {
 		const struct xmb_port *port = engine->ports[p];
 
-		plan->worker_cnt =
-			xmb_min_u32(plan->worker_cnt, xmb_port_tx_cnt(port));
+		plan->io_cnt = xmb_min_u32(plan->io_cnt, xmb_port_tx_cnt(port));
 		plan->socket_cnt += xmb_port_queue_cnt(port);
 		fill_base = xmb_max_u32(fill_base, opts->ports[p].fill_base);
 	}
-	senders = plan->worker_cnt * opts->port_cnt;
-	plan->need_cnt = plan->worker_cnt * XMB_CACHE_MAX +
+	senders = plan->io_cnt * opts->port_cnt;
+	threads = plan->io_cnt + plan->stage_cnt;
+	plan->need_cnt = threads * XMB_CACHE_MAX +
 			 2 * xmb_max_u32(plan->socket_cnt * fill_base,
 					 senders * TX_CAP_MIN);
 	if (frames < plan->need_cnt) {
 		xmb_log(XMB_LOG_ERROR,
 			"%u frames are too few for %u queues and %u threads: "
 			"at least %u are needed (--frames)",
-			frames, plan->socket_cnt, plan->worker_cnt,
-			plan->need_cnt);
+			frames, plan->socket_cnt, threads, plan->need_cnt);
 		return -EINVAL;
 	}
-	spare = (frames - plan->worker_cnt * XMB_CACHE_MAX) / 2;
+	spare = (frames - threads * XMB_CACHE_MAX) / 2;
 	plan->share.fill_max = spare / plan->socket_cnt;
 	plan->share.tx_cap = spare / senders;
 	plan->share.tx_cap = xmb_min_u32(plan->share.tx_cap, XMB_XSK_RING_CNT);
@@ -108,16 +109,15 @@ static void assign(struct xmb_engine *engine)
 
 		for (uint32_t i = 0; i < xmb_port_queue_cnt(port); i++) {
 			struct xmb_worker *w =
-				&engine->workers[i % engine->worker_cnt];
+				&engine->workers[i % engine->io_cnt];
 
 			w->rx[w->rx_cnt++] = (struct worker_rx){
 				.xsk = xmb_port_xsk(port, i),
 				.port = p,
-				.has_partial_csum =
-					xmb_port_has_partial_csum(port),
 			};
 		}
-		for (uint32_t t = 0; t < engine->worker_cnt; t++)
+		engine->has_partial_csum[p] = xmb_port_has_partial_csum(port);
+		for (uint32_t t = 0; t < engine->io_cnt; t++)
 			engine->workers[t].tx[p] = xmb_port_xsk(port, t);
 	}
 }
@@ -127,7 +127,7 @@ static void caches_of(const struct xmb_engine *engine, uint32_t port,
 		      struct xmb_cache **caches)
 {
 	for (uint32_t i = 0; i < xmb_port_queue_cnt(engine->ports[port]); i++)
-		caches[i] = &engine->workers[i % engine->worker_cnt].cache;
+		caches[i] = &engine->workers[i % engine->io_cnt].cache;
 }
 
 static int open_ports(struct xmb_engine *engine, const struct plan *plan)
@@ -145,21 +145,29 @@ static int open_ports(struct xmb_engine *engine, const struct plan *plan)
 	return 0;
 }
 
-static int make_workers(struct xmb_engine *engine, uint32_t cnt)
+static int make_workers(struct xmb_engine *engine, const struct plan *plan)
 {
+	uint32_t cnt = plan->io_cnt + plan->stage_cnt;
 	size_t len = cnt * sizeof(*engine->workers);
 
 	engine->workers = aligned_alloc(XMB_CACHE_LINE,
 					xmb_align_up(len, XMB_CACHE_LINE));
-	if (!engine->workers)
+	engine->thread_reports = calloc(cnt, sizeof(*engine->thread_reports));
+	if (!engine->workers || !engine->thread_reports)
 		return -ENOMEM;
 	memset(engine->workers, 0, len);
 	engine->worker_cnt = cnt;
+	engine->io_cnt = plan->io_cnt;
+	engine->stage_cnt = plan->stage_cnt;
+	engine->part_cnt = engine->opts.is_split ? PART_CNT : 1;
 	for (uint32_t t = 0; t < cnt; t++) {
 		struct xmb_worker *w = &engine->workers[t];
 
 		w->engine = engine;
 		w->idx = t;
+		w->role = t >= plan->io_cnt	? &xmb_role_stage
+			  : plan->stage_cnt > 0 ? &xmb_role_io
+						: &xmb_role_rtc;
 		w->wake_fd = -1;
 		xmb_cache_init(&w->cache, &engine->umem->pool, t + 1);
 	}
@@ -173,15 +181,6 @@ static int make_workers(struct xmb_engine *engine, uint32_t cnt)
 	return 0;
 }
 
-static void wake(const struct xmb_worker *w)
-{
-	uint64_t one = 1;
-
-	/* Full (EAGAIN) means that it is awake already. */
-	if (write(w->wake_fd, &one, sizeof(one)) < 0)
-		return;
-}
-
 static void ask_reports(struct xmb_engine *engine)
 {
 	engine->report_seq++;
@@ -190,7 +189,7 @@ static void ask_reports(struct xmb_engine *engine)
 
 		atomic_store_explicit(&w->report_asked, engine->report_seq,
 				      memory_order_release);
-		wake(w);
+		xmb_worker_wake(w);
 	}
 	engine->reports_due = engine->worker_cnt;
 }
@@ -335,6 +334,21 @@ static int check_opts(const struct xmb_engine_opts *opts)
 {
 	long cpu_cnt = sysconf(_SC_NPROCESSORS_CONF);
 
+	if (opts->is_split &&
+	    (opts->mode != XMB_ENGINE_PIPELINE || opts->worker_cnt < 2)) {
+		xmb_log(XMB_LOG_ERROR,
+			"split packets need a pipeline of 2 or more workers");
+		return -EINVAL;
+	}
+	if (opts->worker_cnt > XMB_ENGINE_WORKER_MAX ||
+	    (opts->pipe_cnt && !xmb_is_pow2(opts->pipe_cnt))) {
+		xmb_log(XMB_LOG_ERROR,
+			"%u workers, pipes of %u packets: at most %u workers, "
+			"and a power of two",
+			opts->worker_cnt, opts->pipe_cnt,
+			XMB_ENGINE_WORKER_MAX);
+		return -EINVAL;
+	}
 	if (!opts->handler || opts->port_cnt == 0 ||
 	    opts->port_cnt > XMB_ENGINE_PORT_MAX) {
 		xmb_log(XMB_LOG_ERROR,
@@ -363,7 +377,9 @@ static int set_up(struct xmb_engine *engine)
 	if (!err)
 		err = xmb_umem_create(&engine->umem, &engine->opts.umem);
 	if (!err)
-		err = make_workers(engine, plan.worker_cnt);
+		err = make_workers(engine, &plan);
+	if (!err && plan.stage_cnt)
+		err = xmb_pipeline_init(engine);
 	if (!err)
 		err = make_loop(engine);
 	if (err)
@@ -428,23 +444,31 @@ static int start_worker(struct xmb_engine *engine, struct xmb_worker *w)
 	return err;
 }
 
-static void stop_workers(struct xmb_engine *engine)
+static void stop_range(struct xmb_engine *engine, uint32_t first, uint32_t end)
 {
-	for (uint32_t t = 0; t < engine->worker_cnt; t++) {
+	for (uint32_t t = first; t < end; t++) {
 		struct xmb_worker *w = &engine->workers[t];
 
 		atomic_store_explicit(&w->command, WORKER_DRAIN,
 				      memory_order_release);
 		if (w->is_started)
-			wake(w);
+			xmb_worker_wake(w);
 	}
-	for (uint32_t t = 0; t < engine->worker_cnt; t++) {
+	for (uint32_t t = first; t < end; t++) {
 		struct xmb_worker *w = &engine->workers[t];
 
 		if (w->is_started)
 			pthread_join(w->thread, NULL);
 		w->is_started = false;
 	}
+}
+
+/* Workers go on until the dispatchers have everything back. */
+static void stop_workers(struct xmb_engine *engine)
+{
+	stop_range(engine, 0, engine->io_cnt);
+	stop_range(engine, engine->io_cnt, engine->worker_cnt);
+	xmb_pipeline_fini(engine);
 }
 
 static void close_ports(struct xmb_engine *engine)
@@ -528,6 +552,7 @@ void xmb_engine_destroy(struct xmb_engine *engine)
 {
 	if (!engine)
 		return;
+	xmb_pipeline_fini(engine);
 	close_ports(engine);
 	for (uint32_t p = 0; p < XMB_ENGINE_PORT_MAX; p++)
 		xmb_port_destroy(engine->ports[p]);
@@ -537,6 +562,7 @@ void xmb_engine_destroy(struct xmb_engine *engine)
 			close(engine->workers[t].wake_fd);
 	}
 	free(engine->workers);
+	free(engine->thread_reports);
 	xmb_loop_destroy(engine->loop);
 	xmb_nic_watch_close(engine->watch);
 	xmb_umem_destroy(engine->umem);

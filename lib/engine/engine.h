@@ -25,6 +25,21 @@
  * of each.  So no kernel ring is ever shared, and a frame that was sent goes
  * back to the cache it came from.
  *
+ * Pipeline: those threads are dispatchers, and hand what they receive to
+ * workers, by flow, each over a pipe of its own; workers run the handler and
+ * hand the packets back to be sent.
+ *
+ *      port 0 q0 -+->              .-> worker 0: handler -.              ,-> TX
+ *      port 1 q0 -+-> dispatcher --+-> worker 1: handler -+-> dispatcher -+->
+ * TX
+ *                                  '-> worker 2: handler -'
+ *
+ * The order within a flow is kept.  A worker that is slow costs its own flows
+ * packets, by the policy for full pipes, and the others nothing.  With is_split
+ * the headers of a packet (L2 to L4) go to one worker and its payload to
+ * another; the dispatcher joins what comes back and sends one chain, where it
+ * lies.  A drop of either half drops the packet.
+ *
  * Threads poll while there is work and sleep in the kernel when there is none.
  * The control side (signals, timer, link state) is one io_uring loop in the
  * thread that calls xmb_engine_run(); the data side never waits for it.
@@ -43,6 +58,7 @@
 
 #define XMB_ENGINE_PORT_MAX 8u
 #define XMB_ENGINE_BURST 64u
+#define XMB_ENGINE_WORKER_MAX 64u
 
 /* What becomes of a packet: the number of a port, or one of these. */
 #define XMB_TO_DROP 255u /* what is in `to` before the handler runs */
@@ -50,13 +66,34 @@
 
 struct xmb_worker;
 
+enum xmb_engine_mode {
+	XMB_ENGINE_RTC,
+	XMB_ENGINE_PIPELINE,
+};
+
+/* What a dispatcher does with a packet for a worker whose pipe is full. */
+enum xmb_full_policy {
+	XMB_FULL_DROP_NEWEST, /* this packet */
+	XMB_FULL_DROP_OLDEST, /* the one that waits longest before the pipe */
+	XMB_FULL_STOP_FLOW,   /* all of its flow, until half the pipe is free */
+};
+
+enum xmb_part {
+	XMB_PART_WHOLE,
+	XMB_PART_HEADER, /* is_split: the headers, L2 to L4 */
+	XMB_PART_PAYLOAD,
+};
+
 struct xmb_burst {
 	struct xmb_multibuf *mbs;
 	uint8_t *to; /* one verdict for each of mbs */
 	uint32_t cnt;
 	uint32_t port;		 /* the port that they came in by */
 	struct xmb_cache *cache; /* for whatever allocates or frees */
+	enum xmb_part part;	 /* of split packets */
 	struct xmb_worker *worker;
+	uint32_t io;	       /* the dispatcher; the engine's own */
+	const uint32_t *marks; /* of halves; the engine's own */
 };
 
 /* Look at, change, and say what becomes of, each packet of a burst. */
@@ -77,6 +114,25 @@ XMB_API void xmb_burst_send(struct xmb_burst *burst, uint32_t port,
 	  "packets that the handler dropped")                                  \
 	X(NO_ROUTE, no_route, DROP,                                            \
 	  "packets that the handler sent to a port that does not exist")       \
+	X(FULL_NEWEST, full_newest, DROP,                                      \
+	  "packets for a worker whose pipe was full: it is too slow")          \
+	X(FULL_OLDEST, full_oldest, DROP,                                      \
+	  "packets that gave way to newer ones before a full pipe")            \
+	X(FLOW_STOPPED, flow_stopped, DROP,                                    \
+	  "packets of flows that were stopped before a full pipe")             \
+	X(SPLIT_DROP, split_drop, DROP,                                        \
+	  "split packets of which a half was "                                 \
+	  "dropped")                                                           \
+	X(SPLIT_FAILED, split_failed, DROP,                                    \
+	  "packets that could not be split for want of frames")                \
+	X(JOIN_FULL, join_full, DROP,                                          \
+	  "packets that found too many split ones not yet joined")             \
+	X(LEFT_IN_PIPE, left_in_pipe, DROP,                                    \
+	  "packets that workers had not handed back when the engine ended")    \
+	X(PIPED, piped, TOTAL, "packets, or halves, handed to workers")        \
+	X(WAKES, wakes, EVENT, "times a sleeping worker was woken")            \
+	X(HALF_DROPPED, half_dropped, EVENT, "halves that a handler dropped")  \
+	X(STRAY_HALF, stray_half, FAULT, "halves that belong to no packet")    \
 	X(CSUM_COMPLETED, csum_completed, EVENT,                               \
 	  "packets whose sender had left the checksum to a device")            \
 	X(SLEEPS, sleeps, EVENT, "times a thread slept for want of packets")   \
@@ -106,13 +162,21 @@ struct xmb_port_report {
 	uint64_t prog[XMB_PROG_COUNTER_CNT];
 };
 
+/* One data thread's own share of the counters. */
+struct xmb_thread_report {
+	const char *role; /* "rtc", "io" or "worker" */
+	uint64_t counters[XMB_WORKER_COUNTER_CNT];
+};
+
 struct xmb_engine_report {
 	uint64_t uptime_ns;
 	bool is_final;
 	bool is_balanced; /* final: counts and frame words agree, 0 missing */
 	uint32_t port_cnt, thread_cnt;
 	struct xmb_port_report ports[XMB_ENGINE_PORT_MAX];
-	uint64_t workers[XMB_WORKER_COUNTER_CNT];
+	uint64_t workers[XMB_WORKER_COUNTER_CNT]; /* all threads together */
+	const struct xmb_thread_report *threads;  /* thread_cnt; valid during
+						   * the tick */
 	struct xmb_ledger ledger;
 };
 
@@ -120,11 +184,23 @@ struct xmb_engine_report {
 typedef void xmb_engine_tick_fn(void *arg,
 				const struct xmb_engine_report *report);
 
+/* The worker for a packet that came in by port; taken modulo worker_cnt. */
+typedef uint32_t xmb_steer_fn(void *arg, const struct xmb_multibuf *mb,
+			      uint32_t port);
+
 struct xmb_engine_opts {
 	const struct xmb_port_opts *ports;
 	uint32_t port_cnt; /* 1..XMB_ENGINE_PORT_MAX */
 	xmb_handler_fn *handler;
 	void *handler_arg;
+	enum xmb_engine_mode mode;
+	uint32_t worker_cnt; /* pipeline: threads that run the handler; 0: 1 */
+	bool is_symmetric;   /* both directions of a flow to one worker */
+	bool is_split;	     /* header and payload to two workers */
+	enum xmb_full_policy full;
+	uint32_t pipe_cnt;   /* packets that a pipe holds; 0: 512 */
+	xmb_steer_fn *steer; /* NULL: by flow hash */
+	void *steer_arg;
 	struct xmb_umem_opts umem;
 	const int *cpus; /* thread t runs on cpus[t % cpu_cnt]; NULL: any */
 	uint32_t cpu_cnt;

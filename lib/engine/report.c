@@ -41,9 +41,14 @@ static void report_workers(const struct xmb_engine *engine,
 {
 	for (uint32_t t = 0; t < engine->worker_cnt; t++) {
 		const struct xmb_worker *w = &engine->workers[t];
+		struct xmb_thread_report *r = &engine->thread_reports[t];
 
+		r->role = w->role == &xmb_role_rtc  ? "rtc"
+			  : w->role == &xmb_role_io ? "io"
+						    : "worker";
 		for (int i = 0; i < XMB_WORKER_COUNTER_CNT; i++)
-			report->workers[i] += xmb_counter_read(&w->counters[i]);
+			r->counters[i] = xmb_counter_read(&w->counters[i]);
+		add_all(report->workers, r->counters, XMB_WORKER_COUNTER_CNT);
 		xmb_ledger_add(&report->ledger, &w->report);
 	}
 }
@@ -55,6 +60,7 @@ void xmb_engine_report_make(struct xmb_engine *engine,
 		.uptime_ns = xmb_clock_ns() - engine->start_ns,
 		.port_cnt = engine->opts.port_cnt,
 		.thread_cnt = engine->worker_cnt,
+		.threads = engine->thread_reports,
 	};
 	for (uint32_t p = 0; p < report->port_cnt; p++)
 		report_port(engine, p, &report->ports[p]);

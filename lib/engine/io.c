@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "engine/engine_priv.h"
+
+#include "flow/hash.h"
+#include "pkt/csum.h"
+
+/*
+ * The thread of a pipeline that owns sockets: it hands what it receives to
+ * workers by flow, and sends what they hand back.  It waits for none of them.
+ */
+
+static struct lane *lane_at(const struct xmb_worker *w, uint32_t stage,
+			    uint32_t port, uint32_t part)
+{
+	const struct xmb_engine *engine = w->engine;
+
+	return &w->lanes[(stage * engine->opts.port_cnt + port) *
+				 engine->part_cnt +
+			 part];
+}
+
+static void drop(struct xmb_worker *w, struct xmb_multibuf *mb,
+		 enum xmb_worker_counter why)
+{
+	xmb_worker_count(w, why, 1);
+	xmb_multibuf_release(mb, &w->cache);
+}
+
+static void push_whole(struct xmb_worker *w, struct xmb_multibuf *mb,
+		       uint32_t port, uint32_t stage, uint32_t bucket)
+{
+	struct lane *lane = lane_at(w, stage, port, XMB_PART_WHOLE);
+
+	switch (xmb_lane_push(lane, mb, bucket, &w->cache)) {
+	case LANE_TAKEN:
+		return;
+	case LANE_OLDEST:
+		xmb_worker_count(w, XMB_WORKER_FULL_OLDEST, 1);
+		return;
+	case LANE_NEWEST:
+		drop(w, mb, XMB_WORKER_FULL_NEWEST);
+		return;
+	case LANE_STOPPED:
+		drop(w, mb, XMB_WORKER_FLOW_STOPPED);
+		return;
+	}
+}
+
+/*
+ * Header and payload to two workers, both or none: room is looked for first,
+ * so that no half goes without the other.
+ */
+static void push_split(struct xmb_worker *w, struct xmb_multibuf *mb,
+		       uint32_t port, uint32_t stage, uint32_t hdr_len)
+{
+	uint32_t other = (stage + 1) % w->engine->stage_cnt, mark;
+	struct lane *head = lane_at(w, stage, port, XMB_PART_HEADER);
+	struct lane *body = lane_at(w, other, port, XMB_PART_PAYLOAD);
+	struct xmb_multibuf payload = { 0 };
+
+	if (!xmb_lane_has_room(head, 1) || !xmb_lane_has_room(body, 1)) {
+		drop(w, mb, XMB_WORKER_FULL_NEWEST);
+		return;
+	}
+	if (w->engine->has_partial_csum[port] && xmb_csum_complete(mb) == 1)
+		xmb_worker_count(w, XMB_WORKER_CSUM_COMPLETED, 1);
+	if (xmb_multibuf_split(mb, hdr_len, &payload, &w->cache)) {
+		drop(w, mb, XMB_WORKER_SPLIT_FAILED);
+		return;
+	}
+	if (xmb_join_open(w->join, &mark)) {
+		xmb_multibuf_release(&payload, &w->cache);
+		drop(w, mb, XMB_WORKER_JOIN_FULL);
+		return;
+	}
+	mb->user = mark;
+	payload.user = mark;
+	/* A packet of headers alone has nothing for the second worker. */
+	if (payload.len == 0)
+		xmb_join_expect_one(w->join, mark);
+	xmb_lane_push(head, mb, 0, &w->cache);
+	if (payload.len)
+		xmb_lane_push(body, &payload, 0, &w->cache);
+	else
+		xmb_multibuf_release(&payload, &w->cache);
+}
+
+static void prefetch_headers(const struct xmb_multibuf *mbs, uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt; i++)
+		__builtin_prefetch(xmb_chunk_data(&mbs[i].c[0]));
+}
+
+static uint32_t receive(struct xmb_worker *w, const struct worker_rx *rx,
+			uint64_t now_ns)
+{
+	const struct xmb_engine_opts *opts = &w->engine->opts;
+	const uint32_t stage_cnt = w->engine->stage_cnt;
+	struct xmb_multibuf mbs[XMB_ENGINE_BURST];
+	uint32_t n;
+
+	xmb_xsk_refill(rx->xsk, &w->cache, now_ns);
+	n = xmb_xsk_recv(rx->xsk, &w->cache, mbs, XMB_ENGINE_BURST);
+	prefetch_headers(mbs, n);
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t hdr_len, stage;
+		uint32_t hash =
+			xmb_flow_hash(&mbs[i], opts->is_symmetric, &hdr_len);
+
+		if (opts->steer)
+			stage = opts->steer(opts->steer_arg, &mbs[i],
+					    rx->port) %
+				stage_cnt;
+		else
+			stage = (uint32_t)((uint64_t)hash * stage_cnt >> 32);
+		if (opts->is_split)
+			push_split(w, &mbs[i], rx->port, stage, hdr_len);
+		else
+			push_whole(w, &mbs[i], rx->port, stage,
+				   hash % LANE_BUCKETS);
+	}
+	return n;
+}
+
+/* Show each worker its packets of this turn, and wake it once. */
+static void flush(struct xmb_worker *w)
+{
+	const struct xmb_engine *engine = w->engine;
+
+	for (uint32_t s = 0; s < engine->stage_cnt; s++) {
+		struct xmb_worker *stage = &engine->workers[engine->io_cnt + s];
+		uint32_t n = 0;
+
+		for (uint32_t p = 0; p < engine->opts.port_cnt; p++)
+			for (uint32_t k = 0; k < engine->part_cnt; k++)
+				n += xmb_lane_flush(lane_at(w, s, p, k));
+		if (n == 0)
+			continue;
+		xmb_worker_count(w, XMB_WORKER_PIPED, n);
+		if (xmb_worker_rouse(stage))
+			xmb_worker_count(w, XMB_WORKER_WAKES, 1);
+	}
+}
+
+static void join_halves(struct xmb_worker *w, struct xmb_multibuf *mbs,
+			uint32_t cnt, uint32_t port, uint32_t part)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		uint8_t to = (uint8_t)port;
+
+		switch (xmb_join_add(w->join, (enum xmb_part)part, &mbs[i], &to,
+				     &w->cache)) {
+		case JOIN_DONE:
+			xmb_worker_send_port(w, to, &mbs[i], 1);
+			break;
+		case JOIN_DROP:
+			xmb_worker_count(w, XMB_WORKER_SPLIT_DROP, 1);
+			break;
+		case JOIN_STRAY:
+			xmb_worker_count(w, XMB_WORKER_STRAY_HALF, 1);
+			break;
+		case JOIN_WAITS:
+			break;
+		}
+	}
+}
+
+/* Send what the workers handed back. */
+static uint32_t collect(struct xmb_worker *w)
+{
+	const struct xmb_engine *engine = w->engine;
+	struct xmb_multibuf mbs[XMB_ENGINE_BURST];
+	uint32_t total = 0;
+
+	for (uint32_t s = 0; s < engine->stage_cnt; s++)
+		for (uint32_t p = 0; p < engine->opts.port_cnt; p++)
+			for (uint32_t k = 0; k < engine->part_cnt; k++) {
+				struct lane *lane = lane_at(w, s, p, k);
+				uint32_t n =
+					xmb_socket_recv(&lane->end->sock, mbs,
+							XMB_ENGINE_BURST);
+
+				if (n == 0)
+					continue;
+				if (k == XMB_PART_WHOLE)
+					xmb_worker_send_port(w, p, mbs, n);
+				else
+					join_halves(w, mbs, n, p, k);
+				total += n;
+			}
+	return total;
+}
+
+static uint32_t io_turn(struct xmb_worker *w, uint64_t now_ns)
+{
+	uint32_t n = 0;
+
+	w->is_reaping = xmb_worker_reap(w) > 0;
+	for (uint32_t i = 0; i < w->rx_cnt; i++)
+		n += receive(w, &w->rx[i], now_ns);
+	flush(w);
+	n += collect(w);
+	xmb_worker_kick_all(w, now_ns);
+	return n;
+}
+
+static bool io_has_input(const struct xmb_worker *w)
+{
+	const struct xmb_engine *engine = w->engine;
+
+	for (uint32_t s = 0; s < engine->stage_cnt; s++)
+		for (uint32_t p = 0; p < engine->opts.port_cnt; p++)
+			for (uint32_t k = 0; k < engine->part_cnt; k++)
+				if (xmb_pipe_waiting(lane_at(w, s, p, k)->end))
+					return true;
+	return false;
+}
+
+/* Whether a worker has, or may have, something of ours (see stage_turn()). */
+static bool is_out(const struct xmb_worker *w)
+{
+	const struct xmb_engine *engine = w->engine;
+
+	for (uint32_t s = 0; s < engine->stage_cnt; s++) {
+		for (uint32_t p = 0; p < engine->opts.port_cnt; p++)
+			for (uint32_t k = 0; k < engine->part_cnt; k++) {
+				const struct lane *lane = lane_at(w, s, p, k);
+
+				if (lane->backlog_cnt ||
+				    xmb_pipe_unread(lane->end))
+					return true;
+			}
+		if (atomic_load_explicit(
+			    &engine->workers[engine->io_cnt + s].in_hand,
+			    memory_order_acquire))
+			return true;
+	}
+	return false;
+}
+
+static bool io_is_draining(const struct xmb_worker *w)
+{
+	/* In this order: what a worker had in hand is in a pipe afterwards. */
+	return xmb_worker_has_rx(w) || is_out(w) || io_has_input(w) ||
+	       (w->join && w->join->out_cnt) || xmb_worker_tx_state(w).inflight;
+}
+
+const struct worker_role xmb_role_io = {
+	.turn = io_turn,
+	.send = NULL,
+	.has_input = io_has_input,
+	.is_draining = io_is_draining,
+};
