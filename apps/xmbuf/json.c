@@ -99,6 +99,26 @@ static json_t *workers_object(const struct xmb_engine_report *report)
 	return object;
 }
 
+/* Each thread's own counters, but for those that are 0. */
+static json_t *threads_array(const struct xmb_engine_report *report)
+{
+	json_t *array = json_array();
+
+	for (uint32_t t = 0; t < report->thread_cnt; t++) {
+		const struct xmb_thread_report *thread = &report->threads[t];
+		json_t *object = json_pack("{s:s}", "role", thread->role);
+
+		for (int i = 0; i < XMB_WORKER_COUNTER_CNT; i++)
+			if (thread->counters[i])
+				json_object_set_new(
+					object,
+					xmb_worker_counter_descs[i].name,
+					number(thread->counters[i]));
+		json_array_append_new(array, object);
+	}
+	return array;
+}
+
 static void add_totals(json_t *root, const struct xmb_engine_report *report)
 {
 	struct totals totals;
@@ -126,6 +146,11 @@ void json_report(struct view *view, const struct xmb_engine_report *report)
 			 ledger_object(&report->ledger), "copies",
 			 (json_int_t)report->ledger.copies, "copied_bytes",
 			 (json_int_t)report->ledger.copied_bytes);
+	json_object_set_new(root, "handler_drops",
+			    counters(xmb_worker_counter_descs,
+				     XMB_WORKER_COUNTER_CNT, report->workers,
+				     XMB_COUNTER_DROP));
+	json_object_set_new(root, "per_thread", threads_array(report));
 	if (report->is_final) {
 		add_totals(root, report);
 		json_object_set_new(root, "balanced",

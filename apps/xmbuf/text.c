@@ -92,6 +92,22 @@ static void section(struct view *view, const struct xmb_engine_report *report,
 	each_counter(report, kind, counter_row, view);
 }
 
+static void thread_rows(struct view *view,
+			const struct xmb_engine_report *report)
+{
+	for (uint32_t t = 0; t < report->thread_cnt; t++) {
+		const uint64_t *v = report->threads[t].counters;
+
+		line(view,
+		     "  thread %-2u %-6s handled %" PRIu64 ", piped %" PRIu64
+		     ", busy %.1f ms, in the kernel %.1f ms, sleeps %" PRIu64,
+		     t, report->threads[t].role, v[XMB_WORKER_HANDLED],
+		     v[XMB_WORKER_PIPED], (double)v[XMB_WORKER_BUSY_NS] / 1e6,
+		     (double)v[XMB_WORKER_KERNEL_NS] / 1e6,
+		     v[XMB_WORKER_SLEEPS]);
+	}
+}
+
 void text_final(struct view *view, const struct xmb_engine_report *report)
 {
 	struct totals totals;
@@ -108,6 +124,7 @@ void text_final(struct view *view, const struct xmb_engine_report *report)
 		     bind_name(port), port->is_sg ? "yes" : "no",
 		     port->queue_cnt, port->queue_cnt == 1 ? "" : "s");
 	}
+	thread_rows(view, report);
 	section(view, report, XMB_COUNTER_TOTAL, "totals:");
 	section(view, report, XMB_COUNTER_DROP, "drops:");
 	section(view, report, XMB_COUNTER_EVENT, "events:");

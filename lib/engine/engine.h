@@ -198,7 +198,7 @@ struct xmb_engine_opts {
 	bool is_symmetric;   /* both directions of a flow to one worker */
 	bool is_split;	     /* header and payload to two workers */
 	enum xmb_full_policy full;
-	uint32_t pipe_cnt;   /* packets that a pipe holds; 0: 512 */
+	uint32_t pipe_cnt;   /* packets that a pipe holds; 0: 2048 */
 	xmb_steer_fn *steer; /* NULL: by flow hash */
 	void *steer_arg;
 	struct xmb_umem_opts umem;

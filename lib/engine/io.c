@@ -68,7 +68,8 @@ static void push_split(struct xmb_worker *w, struct xmb_multibuf *mb,
 		drop(w, mb, XMB_WORKER_SPLIT_FAILED);
 		return;
 	}
-	if (xmb_join_open(w->join, &mark)) {
+	if (xmb_join_open(w->join, stage * w->engine->opts.port_cnt + port,
+			  &mark)) {
 		xmb_multibuf_release(&payload, &w->cache);
 		drop(w, mb, XMB_WORKER_JOIN_FULL);
 		return;
@@ -142,26 +143,38 @@ static void flush(struct xmb_worker *w)
 	}
 }
 
-static void join_halves(struct xmb_worker *w, struct xmb_multibuf *mbs,
-			uint32_t cnt, uint32_t port, uint32_t part)
+/* Send, or drop, what is first in its lane and has nothing out any more. */
+static void send_joined(struct xmb_worker *w, uint32_t lane)
 {
-	for (uint32_t i = 0; i < cnt; i++) {
-		uint8_t to = (uint8_t)port;
+	for (;;) {
+		struct xmb_multibuf mb = { 0 };
+		uint8_t to;
 
-		switch (xmb_join_add(w->join, (enum xmb_part)part, &mbs[i], &to,
-				     &w->cache)) {
+		switch (xmb_join_next(w->join, lane, &mb, &to, &w->cache)) {
 		case JOIN_DONE:
-			xmb_worker_send_port(w, to, &mbs[i], 1);
+			xmb_worker_send_port(w, to, &mb, 1);
 			break;
 		case JOIN_DROP:
 			xmb_worker_count(w, XMB_WORKER_SPLIT_DROP, 1);
 			break;
-		case JOIN_STRAY:
-			xmb_worker_count(w, XMB_WORKER_STRAY_HALF, 1);
-			break;
-		case JOIN_WAITS:
-			break;
+		default:
+			return;
 		}
+	}
+}
+
+static void join_halves(struct xmb_worker *w, struct xmb_multibuf *mbs,
+			uint32_t cnt, uint32_t port, uint32_t part)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		uint32_t lane;
+
+		if (xmb_join_add(w->join, (enum xmb_part)part, &mbs[i],
+				 (uint8_t)port, &lane,
+				 &w->cache) == JOIN_STRAY)
+			xmb_worker_count(w, XMB_WORKER_STRAY_HALF, 1);
+		else
+			send_joined(w, lane);
 	}
 }
 

@@ -10,33 +10,54 @@
  *      open()  -> mark --> header  --> worker a --.
  *                     '--> payload --> worker b --+--> add() x2 -> one packet
  *
- * The mark is the packet's number; its low bits are its place in a window.  The
- * halves of a flow go to the same two workers in order and come back in order,
- * so packets of a flow are completed in order.  A half without chunks says that
- * the other one is not to be sent.
+ * The mark is the packet's place and how often that was used before, so that a
+ * packet that is out for long takes one place and no more.  The
+ * halves of a flow go to the same two workers in order and come back in order.
+ * A packet of headers alone waits for one half and could overtake: so packets
+ * of the same lane, a worker and a port, are let out in the order that they
+ * were opened in.  A half without chunks says that the other one is not to be
+ * sent.
  *
- * Units      JOIN_WINDOW packets may be out at a time.
+ * Units      slot_cnt packets may be out at a time.
  * Threads    The dispatcher's alone.
  */
 
-enum { JOIN_WINDOW = 1024 };
+enum {
+	JOIN_SLOT_MAX = 65536,
+	JOIN_LANE_MAX = XMB_ENGINE_WORKER_MAX * XMB_ENGINE_PORT_MAX,
+};
 
 struct join_slot {
 	struct xmb_multibuf header, payload;
 	uint32_t mark;
-	uint8_t due;  /* halves that are out; 0: the place is free */
+	uint32_t behind; /* the place that follows: in its lane, or free */
+	uint16_t lane;
+	uint8_t due;  /* halves that are out */
 	uint8_t port; /* where the header's worker sends it */
 	bool is_dropped;
 };
 
-struct join {
-	struct join_slot slots[JOIN_WINDOW];
-	uint32_t next;
-	uint32_t out_cnt; /* packets with halves out */
+/* Places in the order that they were opened in. */
+struct join_lane {
+	uint32_t first, last, cnt;
 };
 
-/* Take a place for a packet in two halves.  -ENOSPC: the window is full. */
-int xmb_join_open(struct join *join, uint32_t *mark);
+struct join {
+	struct join_slot *slots;
+	uint32_t slot_cnt;
+	uint32_t free;	  /* head of the free places */
+	uint32_t out_cnt; /* packets that have not been let out */
+	struct join_lane lanes[JOIN_LANE_MAX];
+};
+
+/* Room for slot_cnt packets, at most JOIN_SLOT_MAX.  -ENOMEM. */
+int xmb_join_init(struct join *join, uint32_t slot_cnt);
+
+/*
+ * Take a place for a packet in two halves, of a lane < JOIN_LANE_MAX.
+ * -ENOSPC: none is free.
+ */
+int xmb_join_open(struct join *join, uint32_t lane, uint32_t *mark);
 
 /* The packet of this mark has no payload: its header is all to wait for. */
 void xmb_join_expect_one(struct join *join, uint32_t mark);
@@ -49,12 +70,20 @@ enum join_verdict {
 };
 
 /*
- * A half is back, for port; it is consumed, and *mb is the packet when it was
- * the second one.
+ * A half is back, for port; it is consumed.  JOIN_WAITS, or JOIN_STRAY.  Then
+ * ask xmb_join_next() until it says JOIN_WAITS.
  */
 enum join_verdict xmb_join_add(struct join *join, enum xmb_part part,
-			       struct xmb_multibuf *mb, uint8_t *port,
-			       struct xmb_cache *cache);
+			       struct xmb_multibuf *mb, uint8_t port,
+			       uint32_t *lane, struct xmb_cache *cache);
+
+/*
+ * Let out the first packet of the lane if nothing of it is out: JOIN_DONE with
+ * the empty mb and *port filled, or JOIN_DROP.
+ */
+enum join_verdict xmb_join_next(struct join *join, uint32_t lane,
+				struct xmb_multibuf *mb, uint8_t *port,
+				struct xmb_cache *cache);
 
 /* Release what never became whole; returns how many packets. */
 uint32_t xmb_join_fini(struct join *join, struct xmb_cache *cache);

@@ -4,44 +4,45 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { PIPE_CNT = 512 };
+enum { PIPE_CNT = 2048 };
 
 static uint32_t lanes_of_one(const struct xmb_engine *engine)
 {
 	return engine->stage_cnt * engine->opts.port_cnt * engine->part_cnt;
 }
 
+static int init_join(struct xmb_worker *w, uint32_t slot_cnt)
+{
+	w->join = calloc(1, sizeof(*w->join));
+	return w->join ? xmb_join_init(w->join, slot_cnt) : -ENOMEM;
+}
+
 static int init_dispatcher(struct xmb_engine *engine, struct xmb_worker *w)
 {
+	uint32_t pipe_cnt = xmb_or_u32(engine->opts.pipe_cnt, PIPE_CNT);
 	uint32_t cnt = lanes_of_one(engine);
+	int err = 0;
 
 	w->lanes = calloc(cnt, sizeof(*w->lanes));
 	if (!w->lanes)
 		return -ENOMEM;
-	if (engine->opts.is_split) {
-		w->join = calloc(1, sizeof(*w->join));
-		if (!w->join)
-			return -ENOMEM;
-	}
-	for (uint32_t i = 0; i < cnt; i++) {
+	if (engine->opts.is_split)
+		err = init_join(w, cnt * pipe_cnt);
+	for (uint32_t i = 0; i < cnt && !err; i++) {
 		struct xmb_pipe *pipe = &engine->pipes[w->idx * cnt + i];
 		struct xmb_worker *stage =
 			&engine->workers[engine->io_cnt +
 					 i / (engine->opts.port_cnt *
 					      engine->part_cnt)];
-		uint32_t pipe_cnt = xmb_or_u32(engine->opts.pipe_cnt, PIPE_CNT);
-		int err =
-			xmb_pipe_init(pipe, pipe_cnt, &w->cache, &stage->cache);
 
+		err = xmb_pipe_init(pipe, pipe_cnt, &w->cache, &stage->cache);
 		if (!err)
 			err = xmb_lane_init(&w->lanes[i], &pipe->end[0],
 					    engine->opts.full);
-		if (err)
-			return err;
 		/* A half without chunks says that the other is to go too. */
 		pipe->end[0].wants_empty = engine->part_cnt > 1;
 	}
-	return 0;
+	return err;
 }
 
 int xmb_pipeline_init(struct xmb_engine *engine)
@@ -79,7 +80,7 @@ static void fini_dispatcher(struct xmb_engine *engine, struct xmb_worker *w)
 			empty_pipe(w, &engine->pipes[w->idx * cnt + i],
 				   i % engine->part_cnt);
 	}
-	if (w->join)
+	if (w->join && w->join->slots)
 		left += xmb_join_fini(w->join, &w->cache);
 	xmb_worker_count(w, XMB_WORKER_LEFT_IN_PIPE, left);
 	free(w->lanes);

@@ -215,6 +215,11 @@ static void report_offloads(const struct xmb_port *port)
 			"sends packets above the MTU, which are dropped on the "
 			"way out: ethtool -K PEER tso off gso off",
 			nic->name);
+	if (!strcmp(nic->driver, "veth"))
+		xmb_log(XMB_LOG_INFO,
+			"%s: veth: a VLAN tag that the peer leaves to its "
+			"device is not in the data: ethtool -K PEER txvlan off",
+			nic->name);
 	if (xmb_port_has_partial_csum(port))
 		xmb_log(XMB_LOG_INFO,
 			"%s: %s: checksums that the sender left partial are "

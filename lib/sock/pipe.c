@@ -18,8 +18,10 @@ static uint32_t pipe_recv(struct xmb_socket *sock, struct xmb_multibuf *mbs,
 	for (uint32_t i = 0; i < n; i++) {
 		if (XMB_LIKELY(mbs[i].len > 0) ||
 		    (end->wants_empty && mbs[i].cnt == 0)) {
-			if (kept != i)
+			if (kept != i) {
 				mbs[kept] = mbs[i];
+				mbs[i] = (struct xmb_multibuf){ 0 };
+			}
 			kept++;
 		} else {
 			xmb_multibuf_release(&mbs[i], sock->cache);
