@@ -27,8 +27,9 @@
 
 struct xmb_completion {
 	uint64_t cookie;
-	uint32_t sent_cnt;     /* frames that the kernel sent from */
-	uint32_t released_cnt; /* frames that were released unsent */
+	/* Of a frame in several chunks the one that came home last decides. */
+	uint32_t sent_cnt;     /* frames that came home from the kernel */
+	uint32_t released_cnt; /* frames that were released, or dropped */
 };
 
 struct xmb_cookie_entry {

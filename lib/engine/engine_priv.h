@@ -49,6 +49,7 @@ struct xmb_worker {
 	uint64_t tx_retry_ns[XMB_ENGINE_PORT_MAX]; /* link down: not before */
 	bool is_reaping;    /* the last turn took back what was sent */
 	struct lane *lanes; /* dispatcher: [stage][port][part] */
+	bool has_backlog;   /* dispatcher: a pipe was full */
 	struct join *join;  /* dispatcher of split packets */
 	/* Stage: set before the pipes are read, cleared after they are
 	 * written. */

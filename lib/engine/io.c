@@ -128,13 +128,18 @@ static void flush(struct xmb_worker *w)
 {
 	const struct xmb_engine *engine = w->engine;
 
+	w->has_backlog = false;
 	for (uint32_t s = 0; s < engine->stage_cnt; s++) {
 		struct xmb_worker *stage = &engine->workers[engine->io_cnt + s];
 		uint32_t n = 0;
 
 		for (uint32_t p = 0; p < engine->opts.port_cnt; p++)
-			for (uint32_t k = 0; k < engine->part_cnt; k++)
-				n += xmb_lane_flush(lane_at(w, s, p, k));
+			for (uint32_t k = 0; k < engine->part_cnt; k++) {
+				struct lane *lane = lane_at(w, s, p, k);
+
+				n += xmb_lane_flush(lane);
+				w->has_backlog |= lane->backlog_cnt > 0;
+			}
 		if (n == 0)
 			continue;
 		xmb_worker_count(w, XMB_WORKER_PIPED, n);

@@ -39,8 +39,9 @@ static int init_dispatcher(struct xmb_engine *engine, struct xmb_worker *w)
 		if (!err)
 			err = xmb_lane_init(&w->lanes[i], &pipe->end[0],
 					    engine->opts.full);
-		/* A half without chunks says that the other is to go too. */
-		pipe->end[0].wants_empty = engine->part_cnt > 1;
+		/* A half without chunks says that the other is to go too, and
+		 * a packet of no bytes is for the socket to count. */
+		pipe->end[0].wants_empty = true;
 	}
 	return err;
 }

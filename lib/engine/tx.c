@@ -80,7 +80,7 @@ struct tx_state xmb_worker_tx_state(const struct xmb_worker *w)
 		state.inflight += xmb_xsk_tx_inflight(w->tx[p]);
 	}
 	/* What only waits for a link to come back is not worth more looks. */
-	if (state.inflight > state.parked)
+	if (state.inflight > state.parked || w->has_backlog)
 		state.nap_ms = NAP_MS;
 	else if (state.parked)
 		state.nap_ms = LINK_RETRY_NS / 1000000;

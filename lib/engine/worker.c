@@ -73,6 +73,12 @@ void xmb_worker_wake(const struct xmb_worker *w)
 		return;
 }
 
+static void refill_idle(struct xmb_worker *w)
+{
+	for (uint32_t i = 0; i < w->rx_cnt; i++)
+		xmb_xsk_refill_idle(w->rx[i].xsk, &w->cache);
+}
+
 /*
  * Sleep until a packet comes or somebody wakes us.  In copy mode poll() sends
  * what is in the TX ring and hides its errors (xsk_poll in Linux 6.18), so
@@ -89,8 +95,7 @@ static void doze(struct xmb_worker *w)
 	for (uint32_t i = 0; tx.waiting == 0 && i < w->rx_cnt; i++)
 		fds[cnt++] = (struct pollfd){ .fd = xmb_xsk_fd(w->rx[i].xsk),
 					      .events = POLLIN };
-	for (uint32_t i = 0; i < w->rx_cnt; i++)
-		xmb_xsk_refill_idle(w->rx[i].xsk, &w->cache);
+	refill_idle(w);
 	atomic_store_explicit(&w->is_asleep, true, memory_order_relaxed);
 	atomic_thread_fence(memory_order_seq_cst);
 	if (!w->role->has_input(w)) {
@@ -145,6 +150,7 @@ void *xmb_worker_main(void *arg)
 	w->spin_ns = SPIN_MIN_NS;
 	w->start_ns = now_ns;
 	w->start_ticks = xmb_clock_ticks();
+	refill_idle(w);
 	while (atomic_load_explicit(&w->command, memory_order_acquire) ==
 	       WORKER_RUN) {
 		now_ns = xmb_clock_ns();

@@ -16,8 +16,7 @@ static uint32_t pipe_recv(struct xmb_socket *sock, struct xmb_multibuf *mbs,
 	uint32_t n = xmb_ring_pop(&end->in, mbs, cnt), kept = 0;
 
 	for (uint32_t i = 0; i < n; i++) {
-		if (XMB_LIKELY(mbs[i].len > 0) ||
-		    (end->wants_empty && mbs[i].cnt == 0)) {
+		if (XMB_LIKELY(mbs[i].len > 0) || end->wants_empty) {
 			if (kept != i) {
 				mbs[kept] = mbs[i];
 				mbs[i] = (struct xmb_multibuf){ 0 };

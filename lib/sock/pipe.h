@@ -28,7 +28,7 @@
 struct xmb_pipe_end {
 	struct xmb_socket sock;
 	struct xmb_ring in, out;
-	/* recv() shows multibufs without chunks too: a mark that travels. */
+	/* recv() shows multibufs of no bytes too: a mark that travels. */
 	bool wants_empty;
 };
 

@@ -41,7 +41,6 @@ enum {
 	QUEUE_CNT = 2,
 	THREAD_MAX = 64,
 	TIME_LIMIT_S = 100,
-	BURST = 16,
 	FLOW_CNT = 64,
 	KEEP_EACH = 7,
 	MS_DEFAULT = 3000,
@@ -188,10 +187,8 @@ static void *send_packets(void *arg)
 		if (send(sender->fd, packet, len, 0) == (ssize_t)len)
 			sender->sent++;
 		/* Pauses, so that the data threads fall asleep and wake. */
-		if (nr % 4096 == 0)
-			usleep(3000);
-		else if (nr % BURST == 0)
-			sched_yield();
+		if (nr % 1024 == 0)
+			usleep(1000);
 	}
 	return NULL;
 }

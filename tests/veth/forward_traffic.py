@@ -5,7 +5,7 @@ import signal
 import time
 
 from lab import Lab, drops_of, expect, main, port, report
-from load import SERVER_IP, Tcp, Udp, expect_ping, iperf, ping
+from load import Udp, expect_ping, iperf, ping
 
 # A floor that any machine reaches and broken forwarding does not: what a TCP
 # connection carries that lives on retransmissions is below 1 MB/s.

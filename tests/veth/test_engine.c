@@ -326,12 +326,30 @@ static void flap(void)
 	}
 }
 
+static int down_cnt;
+
+static void hear_link(void *arg, const struct xmb_engine_report *report)
+{
+	(void)arg;
+	down_cnt += !report->ports[LEFT].nic.up &&
+		    !report->ports[LEFT].nic.running;
+	el.final_cnt += report->is_final;
+	el.last = *report;
+	atomic_fetch_add(&el.tick_cnt, 1);
+}
+
 Test(engine, a_link_that_comes_back_goes_on)
 {
 	engine_lab_setup(1, 1500);
+	el.opts.tick = hear_link;
 	cr_expect(eq(int, engine_run_with(flap), 0));
 	expect_said(XMB_LOG_WARN, "left: the link is down");
 	expect_said(XMB_LOG_WARN, "left: the link is up again");
+	/* 100 ms down, a report each 20 ms. */
+	cr_expect(ge(int, down_cnt, 1));
+	cr_expect(lt(int, down_cnt, el.tick_cnt));
+	cr_expect(el.last.ports[LEFT].nic.up);
+	cr_expect(el.last.ports[LEFT].nic.running);
 }
 
 static uint64_t last_uptime_ns;

@@ -455,6 +455,22 @@ Test(xsk_rx, a_bad_buffer_spoils_its_chain_and_none_but_that)
 	lab_finish();
 }
 
+Test(xsk_rx, a_chain_of_several_bad_buffers_is_one_packet_lost)
+{
+	struct xmb_multibuf mb = { 0 };
+
+	forge_setup();
+	for (int i = 0; i < 3; i++)
+		forge_rx(UINT64_MAX - 4096, 50, XDP_PKT_CONTD);
+	forge_rx(take_filled() + 256, 50, XDP_PKT_CONTD);
+	forge_rx(UINT64_MAX - 4096, 50, 0);
+	cr_expect(eq(u32, xmb_xsk_recv(left, &lab.cache, &mb, 8), 0));
+	expect_counter(left, XMB_XSK_RX_BAD_DESC, 4);
+	expect_counter(left, XMB_XSK_RX_BROKEN, 1);
+	cr_expect(eq(i64, lab_ledger().app, 0));
+	lab_finish();
+}
+
 Test(xsk_rx, random_descriptors_lose_no_frame)
 {
 	struct xmb_multibuf mbs[64] = { 0 };
