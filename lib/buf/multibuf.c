@@ -59,8 +59,8 @@ static void pack(struct xmb_multibuf *mb, struct xmb_spill **block,
 static int join_by_chunks(struct xmb_multibuf *mb, bool is_spilt,
 			  struct xmb_multibuf *other, struct xmb_cache *cache)
 {
-	uint32_t block_cnt = xmb_multibuf_blocks_for((uint32_t)mb->cnt +
-						     other->cnt);
+	uint32_t block_cnt =
+		xmb_multibuf_blocks_for((uint32_t)mb->cnt + other->cnt);
 	struct xmb_multibuf made = {
 		.len = mb->len + other->len,
 		.spill_dom = cache->pool->domain.id,
@@ -125,8 +125,8 @@ static int join(struct xmb_multibuf *mb, struct xmb_spill *last,
 		block = xmb_multibuf_block(other, spill);
 	fit = xmb_min_u32(XMB_MULTIBUF_INLINE - at, other->inline_cnt);
 	over = other->inline_cnt - fit;
-	is_short = over > 0 && (!block || block->cnt + over >
-						  XMB_MULTIBUF_INLINE);
+	is_short =
+		over > 0 && (!block || block->cnt + over > XMB_MULTIBUF_INLINE);
 	dom = join_dom(last ? mb->spill_dom : 0,
 		       is_spilt ? other->spill_dom : 0,
 		       is_short ? cache->pool->domain.id : 0);
@@ -161,8 +161,9 @@ static int join(struct xmb_multibuf *mb, struct xmb_spill *last,
 	return 0;
 }
 
-int xmb_multibuf_append(struct xmb_multibuf *mb, struct xmb_multibuf *other,
-			struct xmb_cache *cache)
+int xmb_multibuf_append_rest(struct xmb_multibuf *mb,
+			     struct xmb_multibuf *other,
+			     struct xmb_cache *cache)
 {
 	int rc;
 
@@ -380,9 +381,8 @@ static int split_by_copy(struct xmb_multibuf *mb, struct spot spot, uint32_t at,
 	rc = xmb_multibuf_alloc(cache, n, 0, &fresh);
 	if (rc < 0)
 		return rc;
-	xmb_multibuf_copy_from(&fresh, 0,
-			       xmb_chunk_data(chunk) + (is_head ? 0 : spot.off),
-			       n);
+	xmb_multibuf_copy_from(
+		&fresh, 0, xmb_chunk_data(chunk) + (is_head ? 0 : spot.off), n);
 	if (block)
 		old_block = *block;
 	if (is_head) {
@@ -423,6 +423,7 @@ static int split_by_copy(struct xmb_multibuf *mb, struct spot spot, uint32_t at,
 int xmb_multibuf_split(struct xmb_multibuf *mb, size_t at,
 		       struct xmb_multibuf *tail, struct xmb_cache *cache)
 {
+	uint32_t user = tail->user;
 	struct xmb_chunk part = { 0 };
 	struct spot spot;
 	int rc;
@@ -430,6 +431,18 @@ int xmb_multibuf_split(struct xmb_multibuf *mb, size_t at,
 	XMB_ASSERT(tail->cnt == 0 && tail != mb);
 	if (at > mb->len)
 		return -ERANGE;
+	if (XMB_LIKELY(mb->shape == XMB_MULTIBUF_SHAPE(1) && at > 0 &&
+		       at < mb->len)) {
+		*tail = (struct xmb_multibuf){ .user = mb->user };
+		if (XMB_LIKELY(xmb_chunk_split(&mb->c[0], at, &tail->c[0]) ==
+			       0)) {
+			tail->len = mb->len - (uint32_t)at;
+			tail->shape = XMB_MULTIBUF_SHAPE(1);
+			mb->len = (uint32_t)at;
+			return 0;
+		}
+		tail->user = user;
+	}
 	spot = seek(mb, at);
 	if (spot.off > 0) {
 		rc = xmb_chunk_split(&spot_chunks(mb, &spot)[spot.idx],
@@ -455,8 +468,8 @@ int xmb_multibuf_split(struct xmb_multibuf *mb, size_t at,
 	return 0;
 }
 
-int xmb_multibuf_discard_prefix(struct xmb_multibuf *mb, size_t n,
-				struct xmb_cache *cache)
+int xmb_multibuf_discard_rest(struct xmb_multibuf *mb, size_t n,
+			      struct xmb_cache *cache)
 {
 	struct xmb_chunk chunk = { 0 };
 

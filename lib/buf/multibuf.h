@@ -40,11 +40,16 @@
 
 struct xmb_multibuf {
 	uint32_t len;
-	uint16_t cnt;	    /* chunks, inline and spilt */
-	uint8_t inline_cnt; /* chunks in c[] */
-	uint8_t spill_dom;  /* domain of the spill blocks */
-	uint32_t spill;	    /* first block; valid if cnt > inline_cnt */
-	uint32_t user;	    /* the caller's mark; travels along */
+	union {
+		struct {
+			uint16_t cnt;	    /* chunks, inline and spilt */
+			uint8_t inline_cnt; /* chunks in c[] */
+			uint8_t spill_dom;  /* domain of the spill blocks */
+		};
+		uint32_t shape; /* the three at once */
+	};
+	uint32_t spill; /* first block; valid if cnt > inline_cnt */
+	uint32_t user;	/* the caller's mark; travels along */
 	struct xmb_chunk c[XMB_MULTIBUF_INLINE];
 };
 
@@ -58,6 +63,16 @@ struct xmb_spill {
 };
 
 _Static_assert(sizeof(struct xmb_spill) == 64, "one cache line");
+
+/*
+ * The shape of cnt chunks that are all inline, in one word: a store of parts
+ * that is soon read as a whole costs the CPU some 15 cycles.
+ */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define XMB_MULTIBUF_SHAPE(cnt) ((uint32_t)(cnt) | (uint32_t)(cnt) << 16)
+#else
+#define XMB_MULTIBUF_SHAPE(cnt) ((uint32_t)(cnt) << 16 | (uint32_t)(cnt) << 8)
+#endif
 
 /* Walks the chunks in order; the multibuf must not change meanwhile. */
 struct xmb_multibuf_iter {
@@ -98,8 +113,9 @@ XMB_API struct xmb_chunk *xmb_multibuf_chunk(const struct xmb_multibuf *mb,
  * -ENOBUFS: too few frames or blocks now.  -EMSGSIZE: headroom leaves no room
  * in a frame, or len needs more chunks than a multibuf has.
  */
-XMB_API int xmb_multibuf_alloc(struct xmb_cache *cache, size_t len,
-			       uint32_t headroom, struct xmb_multibuf *mb);
+static inline int xmb_multibuf_alloc(struct xmb_cache *cache, size_t len,
+				     uint32_t headroom,
+				     struct xmb_multibuf *mb);
 
 /* Make the empty mb of one chunk, which is left {0}.  Cannot fail. */
 static inline void xmb_multibuf_init(struct xmb_multibuf *mb,
@@ -107,8 +123,7 @@ static inline void xmb_multibuf_init(struct xmb_multibuf *mb,
 {
 	*mb = (struct xmb_multibuf){
 		.len = chunk->len,
-		.cnt = 1,
-		.inline_cnt = 1,
+		.shape = XMB_MULTIBUF_SHAPE(1),
 		.c[0] = *chunk,
 	};
 	*chunk = (struct xmb_chunk){ 0 };
@@ -139,9 +154,9 @@ XMB_API int xmb_multibuf_pop_back(struct xmb_multibuf *mb,
  * -EINVAL: other is mb.  -ENOBUFS: no spill block.  -ENOSPC: more than 65,535
  * chunks.
  */
-XMB_API int xmb_multibuf_append(struct xmb_multibuf *mb,
-				struct xmb_multibuf *other,
-				struct xmb_cache *cache);
+static inline int xmb_multibuf_append(struct xmb_multibuf *mb,
+				      struct xmb_multibuf *other,
+				      struct xmb_cache *cache);
 XMB_API int xmb_multibuf_prepend(struct xmb_multibuf *mb,
 				 struct xmb_multibuf *other,
 				 struct xmb_cache *cache);
@@ -165,8 +180,8 @@ XMB_API int xmb_multibuf_split(struct xmb_multibuf *mb, size_t at,
  * chunk of all: it stays even of no bytes, so that its room can be claimed.
  * -ERANGE: n > len.
  */
-XMB_API int xmb_multibuf_discard_prefix(struct xmb_multibuf *mb, size_t n,
-					struct xmb_cache *cache);
+static inline int xmb_multibuf_discard_prefix(struct xmb_multibuf *mb, size_t n,
+					      struct xmb_cache *cache);
 
 /*
  * Keep the first len bytes and release the chunks behind the last of them; the
@@ -188,7 +203,7 @@ XMB_API int xmb_multibuf_slice(struct xmb_multibuf *mb, size_t from, size_t to,
  * -ERANGE, -EBUSY: as xmb_chunk_claim_prefix(); also -ERANGE when mb is empty
  * and n > 0.
  */
-XMB_API int xmb_multibuf_claim_prefix(struct xmb_multibuf *mb, size_t n);
+static inline int xmb_multibuf_claim_prefix(struct xmb_multibuf *mb, size_t n);
 XMB_API int xmb_multibuf_claim_suffix(struct xmb_multibuf *mb, size_t n);
 
 /*
@@ -213,7 +228,7 @@ XMB_API void xmb_multibuf_release_rest(struct xmb_multibuf *mb,
 static inline void xmb_multibuf_release(struct xmb_multibuf *mb,
 					struct xmb_cache *cache)
 {
-	if (XMB_LIKELY(mb->cnt == 1 && mb->inline_cnt == 1)) {
+	if (XMB_LIKELY(mb->shape == XMB_MULTIBUF_SHAPE(1))) {
 		xmb_chunk_release(&mb->c[0], cache);
 		*mb = (struct xmb_multibuf){ 0 };
 	} else {
@@ -262,6 +277,73 @@ xmb_multibuf_first(const struct xmb_multibuf *mb,
 		.spill = mb->spill,
 	};
 	return xmb_multibuf_next(iter);
+}
+
+/* The slow halves: several chunks, split regions, refusals. */
+XMB_API int xmb_multibuf_discard_rest(struct xmb_multibuf *mb, size_t n,
+				      struct xmb_cache *cache);
+XMB_API int xmb_multibuf_claim_rest(struct xmb_multibuf *mb, size_t n);
+XMB_API int xmb_multibuf_append_rest(struct xmb_multibuf *mb,
+				     struct xmb_multibuf *other,
+				     struct xmb_cache *cache);
+
+XMB_API int xmb_multibuf_alloc_rest(struct xmb_cache *cache, size_t len,
+				    uint32_t headroom, struct xmb_multibuf *mb);
+
+/* In one frame: made where it stays, for copies of fresh parts are slow. */
+static inline int xmb_multibuf_alloc(struct xmb_cache *cache, size_t len,
+				     uint32_t headroom, struct xmb_multibuf *mb)
+{
+	uint32_t region_len = cache->pool->domain.region_len, user = mb->user;
+
+	if (XMB_UNLIKELY(mb->cnt != 0 || len == 0 || cache->cnt == 0 ||
+			 headroom > region_len || len > region_len - headroom))
+		return xmb_multibuf_alloc_rest(cache, len, headroom, mb);
+	*mb = (struct xmb_multibuf){ .user = user };
+	xmb_chunk_alloc_part(cache, headroom, (uint32_t)len, &mb->c[0]);
+	mb->len = (uint32_t)len;
+	mb->shape = XMB_MULTIBUF_SHAPE(1);
+	return 0;
+}
+
+static inline int xmb_multibuf_discard_prefix(struct xmb_multibuf *mb, size_t n,
+					      struct xmb_cache *cache)
+{
+	if (XMB_UNLIKELY(n >= mb->c[0].len || !xmb_chunk_is_excl(&mb->c[0])))
+		return xmb_multibuf_discard_rest(mb, n, cache);
+	mb->c[0].off += (uint32_t)n;
+	mb->c[0].len -= (uint32_t)n;
+	mb->len -= (uint32_t)n;
+	return 0;
+}
+
+static inline int xmb_multibuf_claim_prefix(struct xmb_multibuf *mb, size_t n)
+{
+	struct xmb_chunk *c = &mb->c[0];
+
+	if (XMB_UNLIKELY(!xmb_chunk_is_excl(c) || n > c->off))
+		return xmb_multibuf_claim_rest(mb, n);
+	xmb_chunk_verify(c, xmb_chunk_domain(c), "claim");
+	c->off -= (uint32_t)n;
+	c->len += (uint32_t)n;
+	mb->len += (uint32_t)n;
+	return 0;
+}
+
+/* One chunk behind one or two: nothing is linked, nothing can fail. */
+static inline int xmb_multibuf_append(struct xmb_multibuf *mb,
+				      struct xmb_multibuf *other,
+				      struct xmb_cache *cache)
+{
+	if (XMB_UNLIKELY(mb == other || other->shape != XMB_MULTIBUF_SHAPE(1) ||
+			 (mb->shape != XMB_MULTIBUF_SHAPE(1) &&
+			  mb->shape != XMB_MULTIBUF_SHAPE(2))))
+		return xmb_multibuf_append_rest(mb, other, cache);
+	xmb_chunk_move(&mb->c[mb->inline_cnt], &other->c[0]);
+	mb->shape += XMB_MULTIBUF_SHAPE(1);
+	mb->len += other->len;
+	*other = (struct xmb_multibuf){ 0 };
+	return 0;
 }
 
 #endif /* XMBUF_BUF_MULTIBUF_H */

@@ -67,8 +67,8 @@ no_frames:
 	return -ENOBUFS;
 }
 
-int xmb_multibuf_alloc(struct xmb_cache *cache, size_t len, uint32_t headroom,
-		       struct xmb_multibuf *mb)
+int xmb_multibuf_alloc_rest(struct xmb_cache *cache, size_t len,
+			    uint32_t headroom, struct xmb_multibuf *mb)
 {
 	uint32_t region_len = cache->pool->domain.region_len, user = mb->user;
 	struct xmb_multibuf_iter iter;
@@ -107,12 +107,14 @@ int xmb_multibuf_alloc(struct xmb_cache *cache, size_t len, uint32_t headroom,
 
 void xmb_multibuf_release_rest(struct xmb_multibuf *mb, struct xmb_cache *cache)
 {
-	struct xmb_domain *domain = xmb_domain_table[mb->spill_dom];
+	struct xmb_domain *domain;
 	uint32_t left = (uint32_t)mb->cnt - mb->inline_cnt;
 	uint32_t spill = mb->spill, next;
 	struct xmb_spill *block;
 
-	xmb_chunk_release_bulk(mb->c, mb->inline_cnt, cache);
+	for (uint32_t i = 0; i < mb->inline_cnt; i++)
+		xmb_chunk_release(&mb->c[i], cache);
+	domain = xmb_domain_table[mb->spill_dom];
 	for (; left > 0; spill = next) {
 		block = &domain->spills[spill];
 		next = block->next;
@@ -149,7 +151,7 @@ struct xmb_chunk *xmb_multibuf_chunk(const struct xmb_multibuf *mb,
 	}
 }
 
-int xmb_multibuf_claim_prefix(struct xmb_multibuf *mb, size_t n)
+int xmb_multibuf_claim_rest(struct xmb_multibuf *mb, size_t n)
 {
 	int rc;
 

@@ -334,13 +334,17 @@ static void step_send(struct model *m, struct xmb_socket *sock, uint64_t *seed,
 	xmb_multibuf_release_bulk(mbs, cnt, &lab.cache);
 }
 
+/* An end takes what it knows of: of none, it looks for more. */
 static void step_recv(struct model *m, struct xmb_socket *sock, uint64_t *seed)
 {
+	struct xmb_pipe_end *end = (struct xmb_pipe_end *)sock;
 	struct xmb_multibuf mbs[PIPE_CNT] = { 0 };
 	uint32_t cnt = lab_rand(seed) % (PIPE_CNT + 1);
 	uint32_t n = xmb_socket_recv(sock, mbs, cnt), got = 0;
-	uint32_t taken = xmb_min_u32(cnt, m->cnt);
+	uint32_t taken = m->cnt - xmb_pipe_waiting(end);
 
+	cr_assert(le(u32, taken, cnt));
+	cr_assert(taken > 0 || cnt == 0 || m->cnt == 0);
 	for (uint32_t i = 0; i < taken; i++) {
 		if (m->numbers[i] == 0)
 			continue;
