@@ -285,6 +285,7 @@ static void pkt_teardown(void)
 	cr_expect(eq(u32, xmb_pool_free_cnt(&pool), FRAME_CNT));
 	munmap(arena, (2 * SLOT_CNT + 1) * page_len);
 	free(pool.domain.base);
+	free(pool.shared); /* the side memory begins with it */
 	xmb_pool_fini(&pool);
 }
 
