@@ -42,9 +42,9 @@ enum xmb_chunk_flag {
 };
 
 struct xmb_chunk {
-	uint32_t region;
 	uint32_t off;
 	uint32_t len;
+	uint32_t region;
 	uint16_t slot; /* generation when EXCL, else slot of the tracker */
 	uint8_t dom;   /* 0: no chunk */
 	uint8_t flags; /* enum xmb_chunk_flag */
@@ -63,15 +63,24 @@ static inline void xmb_chunk_make_excl(struct xmb_chunk *chunk,
 				       uint32_t region, uint32_t off,
 				       uint32_t len, uint32_t gen)
 {
-	uint64_t word[2] = {
-		region | (uint64_t)off << 32,
-		len | (uint64_t)((gen & 0xffff) | (uint32_t)domain->id << 16 |
-				 (uint32_t)XMB_CHUNK_EXCL << 24)
-				<< 32,
-	};
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	uint32_t tag = (gen & 0xffff) | (uint32_t)domain->id << 16 |
+		       (uint32_t)XMB_CHUNK_EXCL << 24;
+	uint64_t word[2] = { off | (uint64_t)len << 32,
+			     region | (uint64_t)tag << 32 };
 
 	__asm__("" : "+r"(word[0]), "+r"(word[1]));
 	__builtin_memcpy(chunk, word, sizeof(word));
+#else
+	*chunk = (struct xmb_chunk){
+		.off = off,
+		.len = len,
+		.region = region,
+		.slot = (uint16_t)gen,
+		.dom = domain->id,
+		.flags = XMB_CHUNK_EXCL,
+	};
+#endif
 }
 
 static inline void xmb_chunk_move(struct xmb_chunk *to,

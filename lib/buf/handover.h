@@ -55,14 +55,8 @@ static inline int xmb_handover_rx(struct xmb_cache *cache, uint32_t who,
 			xmb_frame_word(XMB_FRAME_APP, cache->who,
 				       xmb_frame_word_gen(word)));
 	cache->app_cnt++;
-	*chunk = (struct xmb_chunk){
-		.region = (uint32_t)region,
-		.off = off,
-		.len = len,
-		.slot = (uint16_t)xmb_frame_word_gen(word),
-		.dom = domain->id,
-		.flags = XMB_CHUNK_EXCL,
-	};
+	xmb_chunk_make_excl(chunk, domain, (uint32_t)region, off, len,
+			    xmb_frame_word_gen(word));
 	return 0;
 }
 

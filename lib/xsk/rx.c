@@ -66,11 +66,17 @@ static bool recv_slow(struct xmb_xsk *xsk, struct xmb_cache *cache,
 	return true;
 }
 
+static bool is_in_chain(const struct xmb_xsk *xsk)
+{
+	return xsk->open_is_broken || !xmb_multibuf_is_empty(&xsk->open);
+}
+
 uint32_t xmb_xsk_recv(struct xmb_xsk *xsk, struct xmb_cache *cache,
 		      struct xmb_multibuf *mbs, uint32_t cnt)
 {
 	uint32_t idx, got = 0, taken = 0;
 	uint32_t n = xsk_ring_cons__peek(&xsk->rx, cnt, &idx);
+	bool is_open = is_in_chain(xsk);
 	uint64_t bytes = 0;
 
 	if (n == 0)
@@ -80,17 +86,26 @@ uint32_t xmb_xsk_recv(struct xmb_xsk *xsk, struct xmb_cache *cache,
 		struct xdp_desc desc =
 			*xsk_ring_cons__rx_desc(&xsk->rx, idx + i);
 		struct xmb_multibuf *mb = &mbs[got];
-		struct xmb_chunk chunk = { 0 };
-		int err = xmb_handover_rx(cache, xsk->who, desc.addr, desc.len,
-					  &chunk);
+		int err;
 
+		*mb = (struct xmb_multibuf){ 0 };
+		err = xmb_handover_rx(cache, xsk->who, desc.addr, desc.len,
+				      &mb->c[0]);
 		taken += err == 0;
-		if (XMB_LIKELY(!err && !desc.options &&
-			       xmb_multibuf_is_empty(&xsk->open) &&
-			       !xsk->open_is_broken))
-			xmb_multibuf_init(mb, &chunk);
-		else if (!recv_slow(xsk, cache, &desc, err, &chunk, mb))
-			continue;
+		if (XMB_LIKELY(!err && !desc.options && !is_open)) {
+			mb->len = desc.len;
+			mb->shape = XMB_MULTIBUF_SHAPE(1);
+		} else {
+			struct xmb_chunk chunk = mb->c[0];
+			bool is_whole;
+
+			mb->c[0] = (struct xmb_chunk){ 0 };
+			is_whole =
+				recv_slow(xsk, cache, &desc, err, &chunk, mb);
+			is_open = is_in_chain(xsk);
+			if (!is_whole)
+				continue;
+		}
 		bytes += mb->len;
 		got++;
 	}
