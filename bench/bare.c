@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "bench.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <xdp/xsk.h>
+
+/*
+ * bare: AF_XDP with nothing around it but libxdp: the least that can be done.
+ * No frame is checked, owned or counted; addresses go round.  Its free list is
+ * a stack and its fill rings hold --circulating frames, as xmbuf does it.
+ */
+
+enum { FRAME_LEN = 2048, RING = 2048, BURST = 64, REFILL_MIN = 16 };
+
+struct port {
+	struct xsk_socket *xsk;
+	struct xsk_ring_cons rx, comp;
+	struct xsk_ring_prod tx, fill;
+	uint32_t fill_cnt, tx_cnt; /* frames that the kernel has */
+};
+
+static struct bench_opts opts;
+static struct bench_meter meter;
+static struct port ports[2];
+static uint8_t *area;
+static uint64_t *free_list; /* a ring, used as a stack or a queue */
+static uint32_t head, tail, list_mask, circulating;
+
+static void put(uint64_t addr)
+{
+	free_list[tail++ & list_mask] = addr & ~(uint64_t)(FRAME_LEN - 1);
+}
+
+static uint64_t take(void)
+{
+	return free_list[(opts.is_fifo ? head++ : --tail) & list_mask];
+}
+
+static void refill(struct port *port)
+{
+	uint32_t idx, n = circulating - port->fill_cnt;
+
+	if (n < REFILL_MIN || xsk_ring_prod__reserve(&port->fill, n, &idx) != n)
+		return;
+	for (uint32_t i = 0; i < n; i++)
+		*xsk_ring_prod__fill_addr(&port->fill, idx + i) = take();
+	xsk_ring_prod__submit(&port->fill, n);
+	port->fill_cnt += n;
+}
+
+static void reap(struct port *port)
+{
+	uint32_t idx, n = xsk_ring_cons__peek(&port->comp, 4 * BURST, &idx);
+
+	for (uint32_t i = 0; i < n; i++)
+		put(*xsk_ring_cons__comp_addr(&port->comp, idx + i));
+	if (n == 0)
+		return;
+	xsk_ring_cons__release(&port->comp, n);
+	port->tx_cnt -= n;
+}
+
+static void kick(struct port *port)
+{
+	uint64_t start = xmb_clock_ticks();
+	ssize_t done = -1;
+
+	if (port->tx_cnt == 0 || !xsk_ring_prod__needs_wakeup(&port->tx))
+		return;
+	/* A call moves 32 frames and says EAGAIN when more wait. */
+	for (int i = 0; done < 0 && i <= BURST / 32; i++) {
+		done = sendto(xsk_socket__fd(port->xsk), NULL, 0, MSG_DONTWAIT,
+			      NULL, 0);
+		if (done < 0 && errno != EAGAIN && errno != EBUSY)
+			break;
+	}
+	meter.turn_kernel += xmb_clock_ticks() - start;
+}
+
+static uint32_t drop_turn(struct port *port)
+{
+	uint32_t idx, n;
+
+	refill(port);
+	n = xsk_ring_cons__peek(&port->rx, BURST, &idx);
+	for (uint32_t i = 0; i < n; i++)
+		put(xsk_ring_cons__rx_desc(&port->rx, idx + i)->addr);
+	if (n == 0)
+		return 0;
+	xsk_ring_cons__release(&port->rx, n);
+	port->fill_cnt -= n;
+	return n;
+}
+
+static uint32_t send_turn(struct port *port)
+{
+	static uint8_t header[FRAME_LEN];
+	uint32_t idx, n = BURST;
+
+	if (header[0] == 0)
+		bench_packet(header, opts.len);
+	reap(port);
+	if (port->tx_cnt + n > circulating ||
+	    xsk_ring_prod__reserve(&port->tx, n, &idx) != n)
+		n = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t addr = take();
+
+		memcpy(area + addr, header, BENCH_HEADER_LEN);
+		*xsk_ring_prod__tx_desc(&port->tx, idx + i) =
+			(struct xdp_desc){ .addr = addr, .len = opts.len };
+	}
+	if (n)
+		xsk_ring_prod__submit(&port->tx, n);
+	port->tx_cnt += n;
+	kick(port);
+	return n;
+}
+
+static uint32_t forward_turn(struct port *in, struct port *out)
+{
+	uint32_t from, to, n;
+
+	reap(out);
+	refill(in);
+	n = xsk_ring_cons__peek(&in->rx, BURST, &from);
+	if (n == 0)
+		return 0;
+	while (xsk_ring_prod__reserve(&out->tx, n, &to) != n) {
+		kick(out);
+		reap(out);
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		const struct xdp_desc *desc =
+			xsk_ring_cons__rx_desc(&in->rx, from + i);
+
+		bench_macswap(area + desc->addr);
+		*xsk_ring_prod__tx_desc(&out->tx, to + i) =
+			(struct xdp_desc){ desc->addr, desc->len, 0 };
+	}
+	xsk_ring_cons__release(&in->rx, n);
+	xsk_ring_prod__submit(&out->tx, n);
+	in->fill_cnt -= n;
+	out->tx_cnt += n;
+	kick(out);
+	return n;
+}
+
+static void open_port(struct port *port, struct xsk_umem *umem, const char *dev)
+{
+	struct xsk_socket_config config = {
+		.rx_size = RING,
+		.tx_size = RING,
+		.bind_flags = XDP_USE_NEED_WAKEUP,
+	};
+	int err = xsk_socket__create_shared(&port->xsk, dev, 0, umem, &port->rx,
+					    &port->tx, &port->fill, &port->comp,
+					    &config);
+
+	if (err)
+		bench_die(dev, -err);
+	refill(port);
+}
+
+static struct xsk_umem *map_umem(void)
+{
+	struct xsk_umem_config config = {
+		.fill_size = RING,
+		.comp_size = RING,
+		.frame_size = FRAME_LEN,
+	};
+	struct xsk_umem *umem;
+	int err;
+
+	while (list_mask + 1 < opts.frame_cnt)
+		list_mask = 2 * list_mask + 1;
+	area = bench_map((size_t)opts.frame_cnt * FRAME_LEN);
+	free_list = bench_map((list_mask + 1) * sizeof(*free_list));
+	for (uint32_t i = opts.frame_cnt; i-- > 0;) {
+		bench_packet(area + (uint64_t)i * FRAME_LEN, FRAME_LEN);
+		put((uint64_t)i * FRAME_LEN);
+	}
+	err = xsk_umem__create(&umem, area,
+			       (uint64_t)opts.frame_cnt * FRAME_LEN,
+			       &ports[0].fill, &ports[0].comp, &config);
+	if (err)
+		bench_die("xsk_umem__create", -err);
+	return umem;
+}
+
+static uint32_t turn(void)
+{
+	switch (opts.mode) {
+	case BENCH_RXDROP:
+		return drop_turn(&ports[0]);
+	case BENCH_TXONLY:
+		return send_turn(&ports[0]);
+	case BENCH_FORWARD:
+		return forward_turn(&ports[0], &ports[1]) +
+		       forward_turn(&ports[1], &ports[0]);
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct xsk_umem *umem;
+	struct bench_result result;
+
+	bench_parse(argc, argv, &opts);
+	circulating = opts.circulating ? opts.circulating : RING;
+	umem = map_umem();
+	open_port(&ports[0], umem, opts.dev);
+	if (opts.mode == BENCH_FORWARD)
+		open_port(&ports[1], umem, opts.out);
+	bench_arm(&opts);
+	bench_say_ready();
+	bench_meter_start(&meter);
+	while (!bench_is_over()) {
+		bench_turn_begin(&meter);
+		bench_turn_end(&meter, turn());
+		bench_stall(&opts, &meter);
+	}
+	result = bench_meter_result(&meter);
+	for (int i = 0; i < 2; i++)
+		xsk_socket__delete(ports[i].xsk);
+	xsk_umem__delete(umem);
+	bench_say_result(&result);
+	return 0;
+}
