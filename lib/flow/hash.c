@@ -83,7 +83,11 @@ static uint32_t hash_ip(const struct xmb_multibuf *mb,
 		from.port = (uint64_t)p[0] << 8 | p[1];
 		to.port = (uint64_t)p[2] << 8 | p[3];
 	}
-	return hash_ends(&from, &to, pkt->l4_proto, is_symmetric);
+	/* A later fragment of IPv6 does not know the last protocol. */
+	return hash_ends(&from, &to,
+			 is_v6 && pkt->is_fragment ? IPPROTO_FRAGMENT
+						   : pkt->l4_proto,
+			 is_symmetric);
 }
 
 uint32_t xmb_flow_hash(const struct xmb_multibuf *mb, bool is_symmetric,

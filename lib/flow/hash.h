@@ -10,7 +10,8 @@
  *
  *      TCP, UDP           addresses, protocol, ports
  *      other IP           addresses, protocol; so for every fragment, for the
- *                         later ones have no ports
+ *                         later ones have no ports, and in IPv6 not all the
+ *                         protocol's headers: there it is "fragment"
  *      not IP, malformed  MAC addresses and EtherType
  *
  * VLAN tags do not count.  A symmetric hash is the same for both directions.

@@ -78,6 +78,11 @@ void xmb_level_tick(struct xmb_level *level, uint64_t now_ns)
 		return;
 	level->slot_end_ns = now_ns + XMB_NS_PER_MS;
 	need = xmb_max_u32(2 * second_largest(level->depth_max), level->base);
+	level->full_cnt = level->is_half ? 0 : level->full_cnt + 1;
+	if (level->full_cnt >= XMB_LEVEL_SLOTS) {
+		need = level->base;
+		level->hold = 0;
+	}
 	if (level->hold > 0)
 		level->hold--;
 	else if (need < level->level)

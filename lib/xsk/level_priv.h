@@ -39,6 +39,7 @@ struct xmb_level {
 	uint32_t hold;	   /* milliseconds without a descent, yet to come */
 	uint32_t hold_len; /* of the last such time; 0: long ago */
 	uint32_t calm;	   /* milliseconds since it ended */
+	uint32_t full_cnt; /* milliseconds in a row that found no half */
 	bool is_drained;   /* a poll of this or the last slot found it so */
 	bool was_drained;
 	bool is_half, was_half; /* the same of half of the level */

@@ -141,40 +141,76 @@ static enum verdict send_slow(struct xmb_xsk *xsk, struct xmb_cache *cache,
 	return POSTED;
 }
 
-static enum verdict send_one(struct xmb_xsk *xsk, struct xmb_cache *cache,
-			     struct xmb_multibuf *mb, uint64_t *bytes)
+/* One chunk of our own that is a whole frame: nearly every packet. */
+static bool is_plain(const struct xmb_xsk *xsk, const struct xmb_multibuf *mb)
 {
-	struct xmb_chunk *c = &mb->c[0];
+	return mb->shape == XMB_MULTIBUF_SHAPE(1) &&
+	       mb->c[0].dom == xsk->umem->pool.domain.id &&
+	       xmb_chunk_is_excl(&mb->c[0]) && mb->len > 0 &&
+	       mb->len <= xsk->packet_max;
+}
 
-	if (XMB_UNLIKELY(mb->cnt != 1 || mb->inline_cnt != 1 ||
-			 c->dom != xsk->umem->pool.domain.id || c->len == 0 ||
-			 c->len > xsk->packet_max))
-		return send_slow(xsk, cache, mb);
-	if (XMB_UNLIKELY(!has_room(xsk, 1)))
-		return NO_ROOM;
-	*bytes += c->len;
-	post(xsk, cache, c, xsk->tx.cached_prod++, true);
-	*mb = (struct xmb_multibuf){ 0 };
-	return POSTED;
+/* Packets of one buffer that fit now, up to want. */
+static uint32_t room_for(struct xmb_xsk *xsk, uint32_t want)
+{
+	uint32_t inflight = xmb_xsk_tx_inflight(xsk);
+	uint32_t most = xmb_min_u32(xsk->tx_cap, xsk->ring_cnt);
+
+	if (inflight >= most)
+		return 0;
+	want = xmb_min_u32(want, most - inflight);
+	return xmb_min_u32(want, xsk_prod_nb_free(&xsk->tx, want));
+}
+
+/* Post plain packets from the front; returns how many. */
+static uint32_t send_plain(struct xmb_xsk *xsk, struct xmb_cache *cache,
+			   struct xmb_multibuf *mbs, uint32_t cnt)
+{
+	uint32_t room = room_for(xsk, cnt), idx = xsk->tx.cached_prod, n;
+	uint64_t bytes = 0;
+
+	for (n = 0; n < room && is_plain(xsk, &mbs[n]); n++) {
+		struct xdp_desc *desc =
+			xsk_ring_prod__tx_desc(&xsk->tx, idx + n);
+		bool is_excl;
+
+		desc->len = mbs[n].len;
+		desc->options = 0;
+		desc->addr = xmb_handover_tx(cache, xsk->who, &mbs[n].c[0],
+					     &is_excl);
+		bytes += mbs[n].len;
+		mbs[n] = (struct xmb_multibuf){ 0 };
+	}
+	if (n == 0)
+		return 0;
+	xsk->tx.cached_prod += n;
+	count_set(&xsk->tx_frame_cnt, count_get(&xsk->tx_frame_cnt) + n);
+	xsk_count(xsk, XMB_XSK_TX_BYTES, bytes);
+	return n;
 }
 
 uint32_t xmb_xsk_send(struct xmb_xsk *xsk, struct xmb_cache *cache,
 		      struct xmb_multibuf *mbs, uint32_t cnt)
 {
-	uint32_t first = xsk->tx.cached_prod, posted = 0, i;
-	uint64_t bytes = 0;
+	uint32_t first = xsk->tx.cached_prod, posted = 0, i = 0;
 
-	for (i = 0; i < cnt; i++) {
-		enum verdict verdict = send_one(xsk, cache, &mbs[i], &bytes);
+	while (i < cnt) {
+		uint32_t n = send_plain(xsk, cache, mbs + i, cnt - i);
+		enum verdict verdict;
 
+		posted += n;
+		i += n;
+		if (i == cnt)
+			break;
+		verdict = send_slow(xsk, cache, &mbs[i]);
 		if (verdict == NO_ROOM)
 			break;
 		posted += verdict == POSTED;
+		i++;
 	}
 	if (posted) {
 		xsk_ring_prod__submit(&xsk->tx, xsk->tx.cached_prod - first);
 		xsk_count(xsk, XMB_XSK_TX_PACKETS, posted);
-		xsk_count(xsk, XMB_XSK_TX_BYTES, bytes);
 	}
 	return i;
 }

@@ -129,7 +129,7 @@ Test(lane, drop_oldest_keeps_the_last_ones_and_their_order)
 	cr_expect(eq(int, (int)push(0), LANE_OLDEST));
 	cr_expect(eq(u32, frames_free(), free_cnt));
 	cr_expect(eq(u32, xmb_lane_flush(&lane), PIPE_CNT));
-	/* What is in the pipe is the worker's; the oldest before it gave way. */
+	/* What is in the pipe is the worker's: the oldest before it went. */
 	expect_numbers(1, PIPE_CNT);
 	for (uint32_t n = PIPE_CNT + 3; n <= last_number; n += PIPE_CNT) {
 		uint32_t cnt = xmb_min_u32(PIPE_CNT, last_number + 1 - n);

@@ -150,6 +150,19 @@ Test(level, a_loss_soon_after_the_last_one_holds_it_twice_as_long)
 	cr_expect(eq(int, ms_held(), XMB_LEVEL_HOLD + 1));
 }
 
+Test(level, sinks_to_base_while_the_program_is_the_bottleneck)
+{
+	climb();
+	xmb_level_starved(&level);
+	for (int i = 0; i < 40; i++) {
+		now_ns += MS;
+		xmb_level_tick(&level, now_ns);
+		xmb_level_poll(&level, level.level);
+		cr_expect(i < XMB_LEVEL_SLOTS || level.level < MAX, "ms %d", i);
+	}
+	cr_expect(eq(u32, level.level, BASE));
+}
+
 Test(level, losses_that_do_not_end_hold_it_no_longer_than_the_limit)
 {
 	for (int i = 0; i < 20; i++)
@@ -238,6 +251,8 @@ Test(level, time_within_a_slot_changes_nothing)
 static struct {
 	uint32_t slot, level;
 	uint32_t loss_slot, hold_len; /* the last loss, and what it held */
+	uint32_t hold_end;	      /* the slot that may fall again */
+	uint32_t full_cnt;	      /* slots in a row without such a poll */
 	uint32_t half_slot; /* the last with a poll of half or less, plus 1 */
 	uint32_t depths[STEP_CNT], slots[STEP_CNT], depth_cnt;
 	uint32_t drained_slot; /* the last with a poll that drained, plus 1 */
@@ -263,6 +278,7 @@ static bool model_starved(void)
 	if (model.hold_len > XMB_LEVEL_HOLD_MAX)
 		model.hold_len = XMB_LEVEL_HOLD_MAX;
 	model.loss_slot = model.slot;
+	model.hold_end = model.slot + model.hold_len;
 	model.level = MAX;
 	return is_raised;
 }
@@ -310,8 +326,12 @@ static void model_tick(uint64_t at_ns)
 		}
 	}
 	need = second * 2 > BASE ? second * 2 : BASE;
-	if (model.slot >= model.loss_slot + model.hold_len &&
-	    need < model.level)
+	model.full_cnt = model.half_slot > model.slot ? 0 : model.full_cnt + 1;
+	if (model.full_cnt >= XMB_LEVEL_SLOTS) {
+		need = BASE;
+		model.hold_end = 0;
+	}
+	if (model.slot >= model.hold_end && need < model.level)
 		model.level = need + (model.level - need) / 2;
 	model.slot++;
 }

@@ -350,6 +350,7 @@ Test(pipeline, a_backlog_is_handed_over_also_when_nothing_else_happens)
 {
 	pipeline_setup(1);
 	el.opts.handler = hold_and_drop;
+	el.opts.tick_ns = 1000 * XMB_NS_PER_MS; /* a report wakes, too */
 	el.opts.pipe_cnt = PIPE;
 	el.opts.full = XMB_FULL_DROP_OLDEST;
 	cr_expect(eq(int, engine_run_with(backlog_alone), 0));
