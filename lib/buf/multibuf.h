@@ -224,13 +224,23 @@ XMB_API size_t xmb_multibuf_copy_from(struct xmb_multibuf *mb, size_t off,
 XMB_API void xmb_multibuf_release_rest(struct xmb_multibuf *mb,
 				       struct xmb_cache *cache);
 
+/* Leave {0} of a multibuf whose only chunk was given away: nothing else of it
+ * is in use, so nothing else has to be written. */
+static inline void xmb_multibuf_forget(struct xmb_multibuf *mb)
+{
+	mb->len = 0;
+	mb->shape = 0;
+	mb->spill = 0;
+	mb->user = 0;
+}
+
 /* Release everything; mb is left {0}. */
 static inline void xmb_multibuf_release(struct xmb_multibuf *mb,
 					struct xmb_cache *cache)
 {
 	if (XMB_LIKELY(mb->shape == XMB_MULTIBUF_SHAPE(1))) {
 		xmb_chunk_release(&mb->c[0], cache);
-		*mb = (struct xmb_multibuf){ 0 };
+		xmb_multibuf_forget(mb);
 	} else {
 		xmb_multibuf_release_rest(mb, cache);
 	}

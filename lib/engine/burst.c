@@ -3,6 +3,8 @@
 
 #include "pkt/csum.h"
 
+#include <string.h>
+
 static void complete_csums(struct xmb_worker *w, struct xmb_multibuf *mbs,
 			   uint32_t cnt)
 {
@@ -87,10 +89,10 @@ void xmb_burst_handle(struct xmb_burst *burst, bool has_partial_csum)
 	uint32_t marks[XMB_ENGINE_BURST], first = 0;
 
 	burst->marks = marks;
-	for (uint32_t i = 0; i < burst->cnt; i++) {
-		burst->to[i] = XMB_TO_DROP;
+	memset(burst->to, XMB_TO_DROP, burst->cnt);
+	for (uint32_t i = 0; burst->part != XMB_PART_WHOLE && i < burst->cnt;
+	     i++)
 		marks[i] = burst->mbs[i].user;
-	}
 	opts->handler(opts->handler_arg, burst);
 	xmb_worker_count(burst->worker, XMB_WORKER_HANDLED, burst->cnt);
 	for (uint32_t i = 1; i <= burst->cnt; i++) {

@@ -179,7 +179,7 @@ static uint32_t send_plain(struct xmb_xsk *xsk, struct xmb_cache *cache,
 		desc->addr = xmb_handover_tx(cache, xsk->who, &mbs[n].c[0],
 					     &is_excl);
 		bytes += mbs[n].len;
-		mbs[n] = (struct xmb_multibuf){ 0 };
+		xmb_multibuf_forget(&mbs[n]);
 	}
 	if (n == 0)
 		return 0;
