@@ -12,15 +12,10 @@ from load import iperf, ping
 TCP_FLOOR = 4_000_000
 SECONDS = 2
 MAC_LEN, ETHER_LEN = 6, 14
-PIPE_DROPS = ("full_newest", "full_oldest", "flow_stopped", "split_drop", "split_failed",
-              "join_full", "left_in_pipe")
 
 
 def expect_no_drops(json_object):
-    drops = drops_of(json_object)
-    drops.update({name: json_object["handler"][name] for name in PIPE_DROPS
-                  if json_object["handler"][name]})
-    expect(drops, {}, "drops")
+    expect(drops_of(json_object), {}, "drops")
 
 
 def real_traffic_with(worker_cnt, *options):

@@ -294,10 +294,8 @@ def drops_of(json_object):
     """Every drop by its name, those that happened."""
     drops = {f"{p['dev']} {name}": value for p in json_object["ports"]
              for name, value in p["drops"].items() if value}
-    for name in ("handler_drop", "no_route"):
-        if json_object["handler"][name]:
-            drops[name] = json_object["handler"][name]
-    return drops
+    return drops | {name: value for name, value
+                    in json_object["handler_drops"].items() if value}
 
 
 def cannot_run():
