@@ -322,23 +322,6 @@ static const struct argp argp = {
 	NULL
 };
 
-/*
- * A jumbo packet in frames of 2 KiB is a chain of six; in frames of 4 KiB the
- * three that a multibuf has inline.
- */
-static void default_frame_len(struct config *config)
-{
-	if (config->engine.umem.frame_len)
-		return;
-	for (uint32_t i = 0; i < config->dev_cnt; i++) {
-		struct xmb_nic_info nic;
-
-		if (xmb_nic_query(config->ports[i].dev, &nic) == 0 &&
-		    nic.mtu > 3000)
-			config->engine.umem.frame_len = 4096;
-	}
-}
-
 static void on_tick(void *arg, const struct xmb_engine_report *report)
 {
 	struct view *view = arg;
@@ -385,7 +368,6 @@ int cmd_forward(int argc, char **argv)
 	argp_parse(&argp, argc, argv, 0, NULL, &config);
 	config.engine.ports = config.ports;
 	settle_mode(&config);
-	default_frame_len(&config);
 	err = run(&config);
 	if (err)
 		fprintf(stderr, "xmbuf forward: failed: %s\n", strerror(-err));

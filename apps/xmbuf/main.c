@@ -8,11 +8,12 @@
 #include <string.h>
 
 static const struct {
-	const char *name;
+	const char *name, *title;
 	int (*run)(int argc, char **argv);
 	const char *does;
 } commands[] = {
-	{ "forward", cmd_forward, "pass packets between two devices" },
+	{ "forward", "xmbuf forward", cmd_forward,
+	  "pass packets between two devices" },
 };
 
 enum { COMMAND_CNT = sizeof(commands) / sizeof(*commands) };
@@ -54,10 +55,8 @@ int main(int argc, char **argv)
 	for (int i = 0; i < COMMAND_CNT; i++) {
 		if (strcmp(argv[1], commands[i].name))
 			continue;
-		/* What getopt prints as the program's name. */
-		program_invocation_name = program_invocation_short_name =
-			"xmbuf";
-		argv[1] = (char *)"xmbuf forward";
+		/* What its messages begin with. */
+		argv[1] = (char *)commands[i].title;
 		return commands[i].run(argc - 1, argv + 1);
 	}
 	fprintf(stderr, "xmbuf: '%s' is no command\n", argv[1]);

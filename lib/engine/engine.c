@@ -14,6 +14,7 @@
 enum {
 	SETTLE_STEP_US = 5000,
 	TX_CAP_MIN = 64,
+	JUMBO_MTU = 3000,
 };
 
 #define SETTLE_NS (2 * XMB_NS_PER_S)
@@ -80,6 +81,19 @@ static int create_ports(struct xmb_engine *engine)
 		engine->is_running[p] = xmb_port_nic(engine->ports[p])->running;
 	}
 	return 0;
+}
+
+/*
+ * A jumbo packet in frames of 2 KiB is a chain of six; in frames of 4 KiB the
+ * three that a multibuf has inline.
+ */
+static void choose_frame_len(struct xmb_engine *engine)
+{
+	uint32_t *frame_len = &engine->opts.umem.frame_len;
+
+	for (uint32_t p = 0; p < engine->opts.port_cnt && !*frame_len; p++)
+		if (xmb_port_nic(engine->ports[p])->mtu > JUMBO_MTU)
+			*frame_len = 4096;
 }
 
 static void warn_of_mtu(const struct xmb_engine *engine)
@@ -374,6 +388,8 @@ static int set_up(struct xmb_engine *engine)
 
 	if (!err)
 		err = make_plan(engine, &plan);
+	if (!err)
+		choose_frame_len(engine);
 	if (!err)
 		err = xmb_umem_create(&engine->umem, &engine->opts.umem);
 	if (!err)

@@ -201,7 +201,7 @@ struct xmb_engine_opts {
 	uint32_t pipe_cnt;   /* packets that a pipe holds; 0: 2048 */
 	xmb_steer_fn *steer; /* NULL: by flow hash */
 	void *steer_arg;
-	struct xmb_umem_opts umem;
+	struct xmb_umem_opts umem; /* frame_len 0: 4096 if an MTU is > 3000 */
 	const int *cpus; /* thread t runs on cpus[t % cpu_cnt]; NULL: any */
 	uint32_t cpu_cnt;
 	uint64_t duration_ns; /* 0: until a signal */
