@@ -38,6 +38,7 @@ struct totals {
 	uint64_t in;	  /* handed to sockets by the XDP programs */
 	uint64_t out;	  /* sent, and not dropped by the kernel on the way */
 	uint64_t dropped; /* drops by name, all of them */
+	int64_t kept;	  /* taken by the handler, less what it sent itself */
 	int64_t unnamed;  /* in - out - dropped - kept: must be 0 at the end */
 };
 

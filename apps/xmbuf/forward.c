@@ -5,6 +5,7 @@
 
 #include <argp.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -332,6 +333,9 @@ static void on_tick(void *arg, const struct xmb_engine_report *report)
 		text_final(view, report);
 	else
 		text_interval(view, report);
+	/* Nobody reads on: end as if asked to. */
+	if (ferror(view->out) && !report->is_final)
+		kill(getpid(), SIGTERM);
 }
 
 static int run(struct config *config)

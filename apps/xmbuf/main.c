@@ -3,7 +3,7 @@
 
 #include "base/log.h"
 
-#include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,6 +40,8 @@ static void say(void *arg, enum xmb_log_level level, const char *text)
 int main(int argc, char **argv)
 {
 	xmb_log_set(say, NULL);
+	/* A reader that left must not keep devices from being put back. */
+	signal(SIGPIPE, SIG_IGN);
 	if (argc < 2) {
 		usage(stderr);
 		return EXIT_USAGE;

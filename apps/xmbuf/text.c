@@ -23,6 +23,9 @@ static void begin(struct view *view)
 {
 	if (view->is_live && view->lines)
 		fprintf(view->out, "\033[%uA", view->lines);
+	/* A row that is too wide is cut: wrapped, it could not be redrawn. */
+	if (view->is_live)
+		fputs("\033[?7l", view->out);
 	view->lines = 0;
 }
 
@@ -74,6 +77,8 @@ void text_interval(struct view *view, const struct xmb_engine_report *report)
 		port_row(view, report, p);
 	if (view->is_live)
 		ledger_row(view, &report->ledger);
+	if (view->is_live)
+		fputs("\033[?7h", view->out);
 	fflush(view->out);
 	view->last = *report;
 }
@@ -131,9 +136,9 @@ void text_final(struct view *view, const struct xmb_engine_report *report)
 	section(view, report, XMB_COUNTER_FAULT, "faults:");
 	line(view,
 	     "packets: in %" PRIu64 " = out %" PRIu64 " + dropped %" PRIu64
-	     " + kept %" PRIu64 "; without a name: %" PRId64,
-	     totals.in, totals.out, totals.dropped,
-	     report->workers[XMB_WORKER_KEPT], totals.unnamed);
+	     " + kept %" PRId64 "; without a name: %" PRId64,
+	     totals.in, totals.out, totals.dropped, totals.kept,
+	     totals.unnamed);
 	ledger_row(view, &report->ledger);
 	line(view,
 	     "ledger: %s, %" PRId64 " frames missing; payload copied in user "

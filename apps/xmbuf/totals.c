@@ -49,8 +49,11 @@ void totals_make(struct totals *totals, const struct xmb_engine_report *report)
 		totals->out += port_sent(&report->ports[p]);
 	}
 	each_counter(report, XMB_COUNTER_DROP, add_value, &totals->dropped);
-	totals->unnamed = (int64_t)(totals->in - totals->out - totals->dropped -
-				    report->workers[XMB_WORKER_KEPT]);
+	totals->kept = (int64_t)(report->workers[XMB_WORKER_KEPT] -
+				 report->workers[XMB_WORKER_GIVEN]);
+	totals->unnamed =
+		(int64_t)(totals->in - totals->out - totals->dropped) -
+		totals->kept;
 }
 
 double view_rate(const struct view *view,

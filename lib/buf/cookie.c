@@ -112,9 +112,11 @@ int xmb_cookie_attach(struct xmb_cookie_box *box, const struct xmb_multibuf *mb,
 	     c = xmb_multibuf_next(&iter)) {
 		struct xmb_domain *domain = xmb_chunk_domain(c);
 
+		/* Release: a pop of the pool that lost its race and reads
+		 * this link must see the new top as well. */
 		atomic_store_explicit(&domain->trackers[c->region].link,
 				      box->id << ENTRY_BITS | idx,
-				      memory_order_relaxed);
+				      memory_order_release);
 		xmb_frame_store(domain, c->region,
 				xmb_frame_load(domain, c->region) |
 					XMB_FRAME_COOKIE);

@@ -16,8 +16,8 @@ static void complete_csums(struct xmb_worker *w, struct xmb_multibuf *mbs,
 		xmb_worker_count(w, XMB_WORKER_CSUM_COMPLETED, n);
 }
 
-void xmb_burst_send(struct xmb_burst *burst, uint32_t port,
-		    struct xmb_multibuf *mbs, uint32_t cnt)
+static void send_whole(struct xmb_burst *burst, uint32_t port,
+		       struct xmb_multibuf *mbs, uint32_t cnt)
 {
 	struct xmb_worker *w = burst->worker;
 
@@ -28,6 +28,16 @@ void xmb_burst_send(struct xmb_burst *burst, uint32_t port,
 	}
 	xmb_worker_count(w, XMB_WORKER_FORWARDED, cnt);
 	w->role->send(burst, XMB_PART_WHOLE, port, mbs, cnt);
+}
+
+/* By which port a packet that was kept came in is not known any more. */
+void xmb_burst_send(struct xmb_burst *burst, uint32_t port,
+		    struct xmb_multibuf *mbs, uint32_t cnt)
+{
+	xmb_worker_count(burst->worker, XMB_WORKER_GIVEN, cnt);
+	if (burst->worker->engine->any_partial_csum)
+		complete_csums(burst->worker, mbs, cnt);
+	send_whole(burst, port, mbs, cnt);
 }
 
 /* What the other half has to wait for is said even when this one is gone. */
@@ -79,7 +89,7 @@ static void dispatch_run(struct xmb_burst *burst, bool has_partial_csum,
 	} else {
 		if (has_partial_csum)
 			complete_csums(w, mbs, cnt);
-		xmb_burst_send(burst, to, mbs, cnt);
+		send_whole(burst, to, mbs, cnt);
 	}
 }
 

@@ -15,6 +15,7 @@ enum {
 	SETTLE_STEP_US = 5000,
 	TX_CAP_MIN = 64,
 	JUMBO_MTU = 3000,
+	PIPE_CNT_MAX = 65536,
 };
 
 #define SETTLE_NS (2 * XMB_NS_PER_S)
@@ -40,6 +41,13 @@ static int make_plan(const struct xmb_engine *engine, struct plan *plan)
 		plan->io_cnt = xmb_min_u32(plan->io_cnt, xmb_port_tx_cnt(port));
 		plan->socket_cnt += xmb_port_queue_cnt(port);
 		fill_base = xmb_max_u32(fill_base, opts->ports[p].fill_base);
+	}
+	if (plan->socket_cnt > XMB_WHO_MAX) {
+		xmb_log(XMB_LOG_ERROR,
+			"%u queues on all devices together: at most %u: choose "
+			"fewer (--queues)",
+			plan->socket_cnt, XMB_WHO_MAX);
+		return -EINVAL;
 	}
 	senders = plan->io_cnt * opts->port_cnt;
 	threads = plan->io_cnt + plan->stage_cnt;
@@ -96,6 +104,23 @@ static void choose_frame_len(struct xmb_engine *engine)
 			*frame_len = 4096;
 }
 
+/* A packet that was split is sent as two buffers. */
+static int check_split(const struct xmb_engine *engine)
+{
+	for (uint32_t p = 0; engine->opts.is_split && p < engine->opts.port_cnt;
+	     p++) {
+		if (xmb_xsk_mode(xmb_port_xsk(engine->ports[p], 0)).is_sg)
+			continue;
+		xmb_log(XMB_LOG_ERROR,
+			"%s sends packets of one buffer only, and split ones "
+			"have two: that takes Linux 6.6, and --bind copy where "
+			"zero copy has no multi-buffer",
+			xmb_port_nic(engine->ports[p])->name);
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
 static void warn_of_mtu(const struct xmb_engine *engine)
 {
 	const struct xmb_nic_info *small = xmb_port_nic(engine->ports[0]);
@@ -131,6 +156,7 @@ static void assign(struct xmb_engine *engine)
 			};
 		}
 		engine->has_partial_csum[p] = xmb_port_has_partial_csum(port);
+		engine->any_partial_csum |= engine->has_partial_csum[p];
 		for (uint32_t t = 0; t < engine->io_cnt; t++)
 			engine->workers[t].tx[p] = xmb_port_xsk(port, t);
 	}
@@ -226,8 +252,8 @@ static void on_signal(void *arg, int res)
 {
 	struct xmb_engine *engine = arg;
 
-	xmb_log(XMB_LOG_INFO, "%s: sending what was received, then ending",
-		res == SIGINT ? "SIGINT" : "SIGTERM");
+	xmb_log(XMB_LOG_INFO, "SIG%s: sending what was received, then ending",
+		sigabbrev_np(res));
 	xmb_loop_stop(engine->loop, 0);
 }
 
@@ -255,75 +281,9 @@ static void on_wake(void *arg, int res)
 		engine->opts.tick(engine->opts.tick_arg, &report);
 }
 
-static void port_gone(struct xmb_engine *engine, const char *dev)
-{
-	xmb_log(XMB_LOG_ERROR,
-		"%s was deleted or moved to another namespace: ending", dev);
-	xmb_loop_stop(engine->loop, -ENODEV);
-}
-
-static void port_link(struct xmb_engine *engine, uint32_t p, bool up,
-		      bool running)
-{
-	const char *dev = xmb_port_nic(engine->ports[p])->name;
-
-	if (running != engine->is_running[p])
-		xmb_log(XMB_LOG_WARN,
-			running ? "%s: the link is up again"
-			: up	? "%s: the link has no carrier: what "
-				  "is sent there is dropped until it "
-				  "comes back"
-				: "%s: the link is down: what is sent "
-				  "there waits or is dropped until it "
-				  "comes back",
-			dev);
-	engine->is_up[p] = up;
-	engine->is_running[p] = running;
-}
-
-static void on_nic(void *arg, const struct xmb_nic_event *event)
-{
-	struct xmb_engine *engine = arg;
-
-	for (uint32_t p = 0; p < engine->opts.port_cnt; p++) {
-		const struct xmb_nic_info *nic = xmb_port_nic(engine->ports[p]);
-
-		if (nic->ifindex != event->ifindex)
-			continue;
-		if (event->kind == XMB_NIC_GONE)
-			port_gone(engine, nic->name);
-		else
-			port_link(engine, p, event->up, event->running);
-	}
-}
-
-/* Events were lost, or none could be seen yet: ask for the state itself. */
-static void look_at_ports(struct xmb_engine *engine)
-{
-	for (uint32_t p = 0; p < engine->opts.port_cnt; p++) {
-		const char *dev = xmb_port_nic(engine->ports[p])->name;
-		struct xmb_nic_info now;
-		int err = xmb_nic_query(dev, &now);
-
-		if (err == -ENODEV ||
-		    (!err &&
-		     now.ifindex != xmb_port_nic(engine->ports[p])->ifindex))
-			port_gone(engine, dev);
-		else if (!err)
-			port_link(engine, p, now.up, now.running);
-	}
-}
-
-static void on_watch(void *arg, int res)
-{
-	struct xmb_engine *engine = arg;
-
-	if (res < 0 || xmb_nic_watch_read(engine->watch, on_nic, engine))
-		look_at_ports(engine);
-}
-
 static int make_loop(struct xmb_engine *engine)
 {
+	struct sigaction hup;
 	sigset_t set;
 	int err = xmb_loop_create(&engine->loop);
 
@@ -332,6 +292,10 @@ static int make_loop(struct xmb_engine *engine)
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGQUIT);
+	/* Not where nohup ignores it: blocked, it would come all the same. */
+	if (!sigaction(SIGHUP, NULL, &hup) && hup.sa_handler != SIG_IGN)
+		sigaddset(&set, SIGHUP);
 	err = xmb_loop_add_signals(engine->loop, &set, on_signal, engine);
 	if (err >= 0)
 		err = xmb_loop_add_wake(engine->loop, on_wake, engine);
@@ -339,8 +303,8 @@ static int make_loop(struct xmb_engine *engine)
 		err = xmb_nic_watch_open(&engine->watch);
 	if (err >= 0)
 		err = xmb_loop_add_fd(engine->loop,
-				      xmb_nic_watch_fd(engine->watch), on_watch,
-				      engine);
+				      xmb_nic_watch_fd(engine->watch),
+				      xmb_engine_on_watch, engine);
 	return err < 0 ? err : 0;
 }
 
@@ -355,10 +319,11 @@ static int check_opts(const struct xmb_engine_opts *opts)
 		return -EINVAL;
 	}
 	if (opts->worker_cnt > XMB_ENGINE_WORKER_MAX ||
+	    opts->pipe_cnt > PIPE_CNT_MAX ||
 	    (opts->pipe_cnt && !xmb_is_pow2(opts->pipe_cnt))) {
 		xmb_log(XMB_LOG_ERROR,
 			"%u workers, pipes of %u packets: at most %u workers, "
-			"and a power of two",
+			"and a power of two up to 65536",
 			opts->worker_cnt, opts->pipe_cnt,
 			XMB_ENGINE_WORKER_MAX);
 		return -EINVAL;
@@ -405,10 +370,13 @@ static int set_up(struct xmb_engine *engine)
 	err = open_ports(engine, &plan);
 	if (err)
 		return err;
+	err = check_split(engine);
+	if (err)
+		return err;
 	warn_of_mtu(engine);
 	assign(engine);
 	/* What happened to a device since it was asked is not in the watch. */
-	look_at_ports(engine);
+	xmb_engine_look_at_ports(engine);
 	return 0;
 }
 

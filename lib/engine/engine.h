@@ -62,7 +62,9 @@
 
 /* What becomes of a packet: the number of a port, or one of these. */
 #define XMB_TO_DROP 255u /* what is in `to` before the handler runs */
-#define XMB_TO_KEEP 254u /* the handler took the multibuf and left {0} */
+#define XMB_TO_KEEP                                                            \
+	254u /* the handler took the multibuf and left {0}; a                  \
+	      * half of a split packet cannot be kept: dropped */
 
 struct xmb_worker;
 
@@ -109,6 +111,8 @@ XMB_API void xmb_burst_send(struct xmb_burst *burst, uint32_t port,
 #define XMB_WORKER_COUNTERS(X)                                                 \
 	X(HANDLED, handled, TOTAL, "packets given to the handler")             \
 	X(FORWARDED, forwarded, TOTAL, "packets that the handler sent on")     \
+	X(GIVEN, given, TOTAL,                                                 \
+	  "packets that the handler sent by itself: kept ones, and its own")   \
 	X(KEPT, kept, TOTAL, "packets that the handler took")                  \
 	X(HANDLER_DROP, handler_drop, DROP,                                    \
 	  "packets that the handler dropped")                                  \
@@ -198,7 +202,11 @@ struct xmb_engine_opts {
 	bool is_symmetric;   /* both directions of a flow to one worker */
 	bool is_split;	     /* header and payload to two workers */
 	enum xmb_full_policy full;
-	uint32_t pipe_cnt;   /* packets that a pipe holds; 0: 2048 */
+	/*
+	 * Packets that a pipe holds, 2^n up to 65536; 0: 2048.  Less where one
+	 * worker's pipes could hold more than a quarter of the frames.
+	 */
+	uint32_t pipe_cnt;
 	xmb_steer_fn *steer; /* NULL: by flow hash */
 	void *steer_arg;
 	struct xmb_umem_opts umem; /* frame_len 0: 4096 if an MTU is > 3000 */

@@ -75,6 +75,7 @@ struct xmb_engine {
 	struct xmb_port *ports[XMB_ENGINE_PORT_MAX];
 	bool is_up[XMB_ENGINE_PORT_MAX], is_running[XMB_ENGINE_PORT_MAX];
 	bool has_partial_csum[XMB_ENGINE_PORT_MAX];
+	bool any_partial_csum;
 	struct xmb_worker *workers; /* those that own sockets first */
 	uint32_t worker_cnt, io_cnt, stage_cnt;
 	struct xmb_pipe *pipes; /* [io][stage][port][part] */
@@ -116,6 +117,10 @@ uint32_t xmb_worker_reap(struct xmb_worker *w);
 void xmb_worker_kick_all(struct xmb_worker *w, uint64_t now_ns);
 struct tx_state xmb_worker_tx_state(const struct xmb_worker *w);
 bool xmb_worker_has_rx(const struct xmb_worker *w);
+
+/* link.c: what the watch tells, and what is asked when it lost events. */
+void xmb_engine_on_watch(void *arg, int res);
+void xmb_engine_look_at_ports(struct xmb_engine *engine);
 
 /* pipeline.c: what there is more of than with run to completion. */
 int xmb_pipeline_init(struct xmb_engine *engine);

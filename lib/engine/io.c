@@ -175,8 +175,7 @@ static void join_halves(struct xmb_worker *w, struct xmb_multibuf *mbs,
 		uint32_t lane;
 
 		if (xmb_join_add(w->join, (enum xmb_part)part, &mbs[i],
-				 (uint8_t)port, &lane,
-				 &w->cache) == JOIN_STRAY)
+				 (uint8_t)port, &lane, &w->cache) == JOIN_STRAY)
 			xmb_worker_count(w, XMB_WORKER_STRAY_HALF, 1);
 		else
 			send_joined(w, lane);

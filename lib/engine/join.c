@@ -14,6 +14,7 @@ int xmb_join_init(struct join *join, uint32_t slot_cnt)
 	*join = (struct join){
 		.slots = calloc(slot_cnt, sizeof(*join->slots)),
 		.slot_cnt = slot_cnt,
+		.lane_max = slot_cnt,
 	};
 	if (!join->slots)
 		return -ENOMEM;
@@ -37,7 +38,7 @@ int xmb_join_open(struct join *join, uint32_t lane, uint32_t *mark)
 	uint32_t idx = join->free;
 	struct join_slot *slot;
 
-	if (idx == NONE)
+	if (idx == NONE || l->cnt >= join->lane_max)
 		return -ENOSPC;
 	slot = &join->slots[idx];
 	join->free = slot->behind;

@@ -45,8 +45,9 @@ struct join_lane {
 struct join {
 	struct join_slot *slots;
 	uint32_t slot_cnt;
-	uint32_t free;	  /* head of the free places */
-	uint32_t out_cnt; /* packets that have not been let out */
+	uint32_t lane_max; /* packets out of one lane; init: no limit */
+	uint32_t free;	   /* head of the free places */
+	uint32_t out_cnt;  /* packets that have not been let out */
 	struct join_lane lanes[JOIN_LANE_MAX];
 };
 
@@ -55,7 +56,7 @@ int xmb_join_init(struct join *join, uint32_t slot_cnt);
 
 /*
  * Take a place for a packet in two halves, of a lane < JOIN_LANE_MAX.
- * -ENOSPC: none is free.
+ * -ENOSPC: none is free, or lane_max of the lane are out.
  */
 int xmb_join_open(struct join *join, uint32_t lane, uint32_t *mark);
 

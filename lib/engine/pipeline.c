@@ -11,15 +11,48 @@ static uint32_t lanes_of_one(const struct xmb_engine *engine)
 	return engine->stage_cnt * engine->opts.port_cnt * engine->part_cnt;
 }
 
-static int init_join(struct xmb_worker *w, uint32_t slot_cnt)
+/* Frames of the longest packet that a port receives. */
+static uint32_t frames_of_packet(const struct xmb_engine *engine)
 {
+	uint32_t mtu = 0;
+
+	for (uint32_t p = 0; p < engine->opts.port_cnt; p++)
+		mtu = xmb_max_u32(mtu, xmb_port_nic(engine->ports[p])->mtu);
+	return 1 + mtu / engine->umem->pool.domain.region_len;
+}
+
+/* The full pipes of one stuck worker hold a quarter of all frames at most. */
+static uint32_t pipe_len(const struct xmb_engine *engine)
+{
+	uint32_t cnt = xmb_or_u32(engine->opts.pipe_cnt, PIPE_CNT);
+	uint32_t most = engine->umem->pool.domain.region_cnt / 4 /
+			(engine->io_cnt * engine->opts.port_cnt *
+			 frames_of_packet(engine));
+
+	while (cnt > 1 && cnt > most)
+		cnt /= 2;
+	return cnt;
+}
+
+/*
+ * A packet that is out for long holds back no more than a pipe does, and a
+ * burst in hand.
+ */
+static int init_join(struct xmb_worker *w, uint32_t slot_cnt, uint32_t lane_max)
+{
+	int err;
+
 	w->join = calloc(1, sizeof(*w->join));
-	return w->join ? xmb_join_init(w->join, slot_cnt) : -ENOMEM;
+	if (!w->join)
+		return -ENOMEM;
+	err = xmb_join_init(w->join, slot_cnt);
+	w->join->lane_max = lane_max;
+	return err;
 }
 
 static int init_dispatcher(struct xmb_engine *engine, struct xmb_worker *w)
 {
-	uint32_t pipe_cnt = xmb_or_u32(engine->opts.pipe_cnt, PIPE_CNT);
+	uint32_t pipe_cnt = pipe_len(engine);
 	uint32_t cnt = lanes_of_one(engine);
 	int err = 0;
 
@@ -27,7 +60,7 @@ static int init_dispatcher(struct xmb_engine *engine, struct xmb_worker *w)
 	if (!w->lanes)
 		return -ENOMEM;
 	if (engine->opts.is_split)
-		err = init_join(w, cnt * pipe_cnt);
+		err = init_join(w, cnt * pipe_cnt, pipe_cnt + XMB_ENGINE_BURST);
 	for (uint32_t i = 0; i < cnt && !err; i++) {
 		struct xmb_pipe *pipe = &engine->pipes[w->idx * cnt + i];
 		struct xmb_worker *stage =

@@ -92,9 +92,13 @@ static void doze(struct xmb_worker *w)
 	nfds_t cnt = 1;
 
 	fds[0] = (struct pollfd){ .fd = w->wake_fd, .events = POLLIN };
-	for (uint32_t i = 0; tx.waiting == 0 && i < w->rx_cnt; i++)
+	for (uint32_t i = 0; tx.waiting == 0 && i < w->rx_cnt; i++) {
+		/* Parked on a link that is down: a nap looks after it. */
+		if (xmb_xsk_tx_waiting(w->rx[i].xsk))
+			continue;
 		fds[cnt++] = (struct pollfd){ .fd = xmb_xsk_fd(w->rx[i].xsk),
 					      .events = POLLIN };
+	}
 	refill_idle(w);
 	atomic_store_explicit(&w->is_asleep, true, memory_order_relaxed);
 	atomic_thread_fence(memory_order_seq_cst);

@@ -179,12 +179,13 @@ static int set_feature(int ifindex, const char *feature, bool on)
 
 	wanted = f.wanted;
 	err = xmb_ethtool_want(ifindex, feature, on);
-	if (!err)
-		err = xmb_ethtool_features(ifindex, &f, 1);
-	if (!err && f.on != on) {
-		xmb_ethtool_want(ifindex, feature, wanted);
+	if (err)
+		return err;
+	err = xmb_ethtool_features(ifindex, &f, 1);
+	if (!err && f.on != on)
 		err = -EOPNOTSUPP;
-	}
+	if (err)
+		xmb_ethtool_want(ifindex, feature, wanted);
 	return err;
 }
 

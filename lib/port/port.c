@@ -156,7 +156,7 @@ static void keep_tags(struct xmb_port *port)
 static void put_back(struct xmb_port *port)
 {
 	char name[IF_NAMESIZE];
-	/* A device that is gone has nothing to be put back. */
+	/* A device that was deleted has nothing to be put back. */
 	bool is_there = if_indextoname((unsigned int)port->nic.ifindex, name);
 
 	for (int i = 0; i < FEATURE_CNT; i++) {
@@ -165,8 +165,13 @@ static void put_back(struct xmb_port *port)
 		if (!port->was_stripping[i])
 			continue;
 		port->was_stripping[i] = false;
-		if (!is_there)
+		if (!is_there) {
+			xmb_log(XMB_LOG_WARN,
+				"%s is not in this namespace any more: if it "
+				"was moved, switch %s on there (ethtool -K)",
+				port->nic.name, strip_features[i]);
 			continue;
+		}
 		err = xmb_nic_set_feature(port->nic.ifindex, strip_features[i],
 					  true);
 		if (err && err != -ENODEV)

@@ -13,8 +13,9 @@
 #include <unistd.h>
 
 enum {
-	FRAGS_MAX_COPY = 17,	/* MAX_SKB_FRAGS may be configured down to it */
-	RX_OFFSET = 256,	/* the kernel's headroom in a frame */
+	FRAGS_MAX_COPY = 17, /* MAX_SKB_FRAGS may be configured down to it */
+	FRAGS_MAX_ZC = 5,    /* the device's own limit is not asked for yet */
+	RX_OFFSET = 256,     /* the kernel's headroom in a frame */
 	ETHER_LEN = 14 + 2 * 4, /* MAC header with two VLAN tags */
 	BUSY_RETRY_US = 2000,
 };
@@ -253,7 +254,10 @@ static int bind_mode(struct xmb_xsk *xsk, uint64_t deadline_ns)
 	int err;
 
 	if (xsk->opts.bind != XMB_XSK_COPY && !needs_sg) {
-		err = bind_once(xsk, base | XDP_ZEROCOPY, deadline_ns);
+		err = bind_once(xsk, base | XDP_ZEROCOPY | XDP_USE_SG,
+				deadline_ns);
+		if (err == -EINVAL || err == -EOPNOTSUPP)
+			err = bind_once(xsk, base | XDP_ZEROCOPY, deadline_ns);
 		if (!err || err == -EBUSY)
 			return err;
 	}
@@ -265,10 +269,10 @@ static int bind_mode(struct xmb_xsk *xsk, uint64_t deadline_ns)
 	xmb_log(XMB_LOG_ERROR,
 		"%s: MTU %u does not fit a frame of %u bytes (%u for data), "
 		"and this kernel or driver gave no multi-buffer (Linux 6.6): "
-		"lower the MTU or use larger frames",
+		"lower the MTU, or use larger frames if that is enough",
 		xsk->dev, xsk->opts.mtu, xsk->umem->pool.domain.region_len,
 		room);
-	return -EOPNOTSUPP;
+	return -EMSGSIZE;
 }
 
 static int bind_queue(struct xmb_xsk *xsk, uint64_t deadline_ns)
@@ -278,13 +282,17 @@ static int bind_queue(struct xmb_xsk *xsk, uint64_t deadline_ns)
 	uint64_t start_ns = xmb_clock_ns();
 	int err = bind_mode(xsk, deadline_ns);
 
+	if (err == -EMSGSIZE) /* said already */
+		return -EOPNOTSUPP;
 	if (err)
 		return refuse_bind(xsk, err);
 	xsk->mode.busy_ms =
 		(uint32_t)((xmb_clock_ns() - start_ns) / XMB_NS_PER_MS);
 	if (!getsockopt(xsk->fd, SOL_XDP, XDP_OPTIONS, &options, &len))
 		xsk->mode.is_zc = options.flags & XDP_OPTIONS_ZEROCOPY;
-	xsk->mode.frags_max = !xsk->mode.is_sg ? 1 : FRAGS_MAX_COPY;
+	xsk->mode.frags_max = !xsk->mode.is_sg	? 1
+			      : xsk->mode.is_zc ? FRAGS_MAX_ZC
+						: FRAGS_MAX_COPY;
 	return 0;
 }
 

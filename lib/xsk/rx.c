@@ -184,6 +184,18 @@ static uint32_t fill_run(struct xmb_xsk *xsk, struct xmb_cache *cache,
 	return n;
 }
 
+/*
+ * A driver may run dry, and ask to be told, after the last fill was looked at:
+ * so this is looked at in each turn, whether something was filled or not.
+ */
+static void rx_wake(struct xmb_xsk *xsk)
+{
+	if (XMB_LIKELY(!xsk_ring_prod__needs_wakeup(&xsk->fill)))
+		return;
+	xsk_count(xsk, XMB_XSK_RX_KICKS, 1);
+	rx_kick(xsk);
+}
+
 /* Give the kernel up to want frames more. */
 static void fill(struct xmb_xsk *xsk, struct xmb_cache *cache, uint32_t want)
 {
@@ -197,10 +209,6 @@ static void fill(struct xmb_xsk *xsk, struct xmb_cache *cache, uint32_t want)
 		return;
 	xsk_ring_prod__submit(&xsk->fill, n);
 	count_set(&xsk->fill_cnt, count_get(&xsk->fill_cnt) + n);
-	if (XMB_UNLIKELY(xsk_ring_prod__needs_wakeup(&xsk->fill))) {
-		xsk_count(xsk, XMB_XSK_RX_KICKS, 1);
-		rx_kick(xsk);
-	}
 }
 
 void xmb_xsk_refill(struct xmb_xsk *xsk, struct xmb_cache *cache,
@@ -212,6 +220,7 @@ void xmb_xsk_refill(struct xmb_xsk *xsk, struct xmb_cache *cache,
 	if (have + REFILL_MIN <= xsk->level.level ||
 	    have < xmb_min_u32(REFILL_MIN, xsk->level.level))
 		fill(xsk, cache, xsk->level.level - have);
+	rx_wake(xsk);
 }
 
 void xmb_xsk_refill_idle(struct xmb_xsk *xsk, struct xmb_cache *cache)
@@ -220,6 +229,7 @@ void xmb_xsk_refill_idle(struct xmb_xsk *xsk, struct xmb_cache *cache)
 
 	if (have < xsk->level.max)
 		fill(xsk, cache, xsk->level.max - have);
+	rx_wake(xsk);
 }
 
 uint32_t xmb_xsk_fill_level(const struct xmb_xsk *xsk)

@@ -53,6 +53,19 @@ def sigterm_under_load_ends_with_exact_totals():
         ends_under_load_by(signal.SIGTERM, "--xdp", mode)
 
 
+def a_lost_terminal_and_quit_end_it_like_any_signal():
+    for sig in (signal.SIGHUP, signal.SIGQUIT):
+        ends_under_load_by(sig)
+
+
+def a_reader_that_left_ends_it_and_the_devices_are_put_back():
+    with Lab() as lab:
+        done = lab.run("fwd", "timeout", "20", "bash", "-c",
+                       '"$0" forward left right --interval 0.1 | head -n 1', XMBUF)
+        expect_words(done.stdout, "left")
+        lab.expect_untouched()
+
+
 def a_duration_under_load_ends_with_exact_totals():
     with Lab() as lab, lab.forward("--duration", "2") as forward, load(lab):
         final = forward.finish(sig=None)
@@ -204,6 +217,8 @@ def a_link_that_is_down_for_5_seconds_leaves_receiving_alone():
 if __name__ == "__main__":
     main(sigint_under_load_ends_with_exact_totals,
          sigterm_under_load_ends_with_exact_totals,
+         a_lost_terminal_and_quit_end_it_like_any_signal,
+         a_reader_that_left_ends_it_and_the_devices_are_put_back,
          a_duration_under_load_ends_with_exact_totals,
          links_that_flap_under_load_go_on_afterwards,
          devices_deleted_under_load_end_it_in_words,
