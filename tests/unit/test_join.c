@@ -397,3 +397,15 @@ Test(join, does_as_a_plain_list_does_in_random_steps)
 	}
 	cr_expect(gt(u32, last_number, RANDOM_STEPS / 20));
 }
+
+Test(join, a_lane_has_no_more_out_than_its_limit_and_others_go_on)
+{
+	uint32_t mark = 0;
+
+	join.lane_max = 2;
+	open_one(0);
+	open_one(0);
+	cr_expect(eq(int, xmb_join_open(&join, 0, &mark), -ENOSPC));
+	cr_expect(eq(u32, join.out_cnt, 2));
+	open_one(1);
+}
