@@ -47,6 +47,7 @@ struct xmb_worker {
 	uint32_t rx_cnt;
 	struct xmb_xsk *tx[XMB_ENGINE_PORT_MAX];
 	uint64_t tx_retry_ns[XMB_ENGINE_PORT_MAX]; /* link down: not before */
+	uint32_t link_ups[XMB_ENGINE_PORT_MAX]; /* when the wait began */
 	bool is_reaping;    /* the last turn took back what was sent */
 	struct lane *lanes; /* dispatcher: [stage][port][part] */
 	bool has_backlog;   /* dispatcher: a pipe was full */
@@ -76,6 +77,8 @@ struct xmb_engine {
 	bool is_up[XMB_ENGINE_PORT_MAX], is_running[XMB_ENGINE_PORT_MAX];
 	bool has_partial_csum[XMB_ENGINE_PORT_MAX];
 	bool any_partial_csum;
+	/* Times each link came back; a thread that waits for it looks here. */
+	_Atomic uint32_t link_ups[XMB_ENGINE_PORT_MAX];
 	struct xmb_worker *workers; /* those that own sockets first */
 	uint32_t worker_cnt, io_cnt, stage_cnt;
 	struct xmb_pipe *pipes; /* [io][stage][port][part] */

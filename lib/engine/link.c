@@ -29,6 +29,12 @@ static void port_link(struct xmb_engine *engine, uint32_t p, bool up,
 				  "there waits or is dropped until it "
 				  "comes back",
 			dev);
+	/* What waited for it goes at once, and not at the next look. */
+	if (running && !engine->is_running[p]) {
+		atomic_fetch_add(&engine->link_ups[p], 1);
+		for (uint32_t t = 0; t < engine->io_cnt; t++)
+			xmb_worker_wake(&engine->workers[t]);
+	}
 	engine->is_up[p] = up;
 	engine->is_running[p] = running;
 }

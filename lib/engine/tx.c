@@ -18,12 +18,16 @@ enum {
 static int kick(struct xmb_worker *w, uint32_t port, uint64_t now_ns)
 {
 	uint64_t before;
+	uint32_t ups;
 	int err;
 
 	if (xmb_xsk_tx_waiting(w->tx[port]) == 0)
 		return 0;
-	if (now_ns < w->tx_retry_ns[port])
+	ups = atomic_load_explicit(&w->engine->link_ups[port],
+				   memory_order_relaxed);
+	if (now_ns < w->tx_retry_ns[port] && ups == w->link_ups[port])
 		return -ENETDOWN;
+	w->link_ups[port] = ups;
 	before = xmb_clock_ticks();
 	err = xmb_xsk_kick(w->tx[port]);
 	w->kernel_ticks += xmb_clock_ticks() - before;
