@@ -3,8 +3,18 @@
 
 #include "buf/tracker_priv.h"
 
-/* Scans of one claim; each further one is due to a split meanwhile. */
-enum { CLAIM_TRIES = 9 };
+/* Scans of one call; each further one is due to a neighbour's split, merge or
+ * share meanwhile. */
+enum { SCAN_TRIES = 9 };
+
+/* Not inline: who does without them saves no registers for what they call. */
+static void region_home(struct xmb_cache *cache, struct xmb_domain *domain,
+			uint32_t region, uint32_t owner, uint64_t state)
+	__attribute__((noinline));
+static int split_rest(struct xmb_chunk *chunk, size_t at,
+		      struct xmb_chunk *tail) __attribute__((noinline));
+static int share_rest(struct xmb_chunk *chunk, struct xmb_chunk *clone)
+	__attribute__((noinline));
 
 static _Noreturn void slot_panic(const struct xmb_chunk *chunk,
 				 const char *doing)
@@ -28,9 +38,10 @@ static _Noreturn void slot_panic(const struct xmb_chunk *chunk,
 					"it was used after it was sent");
 }
 
-void xmb_slot_verify(const struct xmb_chunk *chunk, const char *doing)
+static inline void slot_verify(const struct xmb_tracker *t,
+			       const struct xmb_chunk *chunk,
+			       const char *doing)
 {
-	const struct xmb_tracker *t = xmb_chunk_tracker(chunk);
 	uint64_t state;
 
 	XMB_ASSERT(chunk->slot < XMB_TRACKER_SLOTS);
@@ -41,6 +52,11 @@ void xmb_slot_verify(const struct xmb_chunk *chunk, const char *doing)
 					      memory_order_relaxed) !=
 				 xmb_chunk_word(chunk)))
 		slot_panic(chunk, doing);
+}
+
+void xmb_slot_verify(const struct xmb_chunk *chunk, const char *doing)
+{
+	slot_verify(xmb_chunk_tracker(chunk), chunk, doing);
 }
 
 #ifdef XMB_PARANOID
@@ -60,73 +76,92 @@ bool xmb_slot_try_excl(struct xmb_chunk *chunk)
 	const struct xmb_domain *domain = xmb_chunk_domain(chunk);
 	struct xmb_tracker *t = &domain->trackers[chunk->region];
 	uint64_t state;
+	uint32_t frame;
 
 	/* Pairs with the CAS of the others' release: their bytes are ours. */
 	state = atomic_load_explicit(&t->state, memory_order_acquire);
 	if (!xmb_tracker_is_only(state, chunk->slot))
 		return false;
-	/* The frame word says APP since the split; only its holder matters. */
+	/* The holder may be of a process that has left: it is we, before state
+	 * says that the word counts again. */
+	frame = xmb_frame_load(domain, chunk->region);
+	xmb_frame_store(domain, chunk->region,
+			(frame & ~0xff00u) | XMB_OWNER_SELF << 8);
 	atomic_store_explicit(&t->slot[chunk->slot], XMB_SLOT_EMPTY,
 			      memory_order_relaxed);
 	atomic_store_explicit(&t->state, state & ~XMB_TRACKER_OWNERS,
 			      memory_order_release);
-	chunk->slot = (uint16_t)xmb_frame_word_gen(
-		xmb_frame_load(domain, chunk->region));
-	chunk->flags |= XMB_CHUNK_EXCL;
+	chunk->slot = (uint16_t)xmb_frame_word_gen(frame);
+	/* Nobody is left who could read along. */
+	chunk->flags =
+		(uint8_t)((chunk->flags & ~XMB_CHUNK_RDONLY) | XMB_CHUNK_EXCL);
 	return true;
 }
 
-/*
- * Leave slot k.  True if nobody is left in the region: then it is FREE, in
- * who's name, and the caller's to put back.
- */
-static bool slot_leave(const struct xmb_domain *domain, uint32_t region,
-		       uint32_t k, uint32_t owner, uint32_t who)
+/* Leave slot k.  True if nobody is left in the region: *state says so. */
+static inline bool slot_leave(struct xmb_tracker *t, uint32_t k,
+			      uint64_t *state)
 {
-	struct xmb_tracker *t = &domain->trackers[region];
-	uint32_t word, gen;
-	uint64_t state;
+	uint64_t others;
 
 	atomic_store_explicit(&t->slot[k], XMB_SLOT_EMPTY,
 			      memory_order_release);
-	state = atomic_load_explicit(&t->state, memory_order_acquire);
-	while (!xmb_tracker_is_only(state, k)) {
+	*state = atomic_load_explicit(&t->state, memory_order_acquire);
+	for (;;) {
+		others = *state & ~xmb_owner_bits(k, 0xff);
+		if (!(others & XMB_TRACKER_OWNERS))
+			return true;
 		/* A failure means that somebody else got on: lock-free. */
 		if (atomic_compare_exchange_weak_explicit(
-			    &t->state, &state,
-			    state - xmb_owner_bits(k, owner),
-			    memory_order_acq_rel, memory_order_acquire))
+			    &t->state, state, others, memory_order_acq_rel,
+			    memory_order_acquire))
 			return false;
 	}
-	word = xmb_frame_load(domain, region);
+}
+
+/* The last one left: the region is FREE, in the cache's name. */
+static void region_home(struct xmb_cache *cache, struct xmb_domain *domain,
+			uint32_t region, uint32_t owner, uint64_t state)
+{
+	uint32_t word = xmb_frame_load(domain, region), gen;
+
 	if (XMB_UNLIKELY(word & XMB_FRAME_COOKIE))
 		xmb_cookie_frame_home(domain, region,
 				      owner >= XMB_OWNER_TX(0));
 	gen = xmb_frame_word_gen(word);
 	xmb_frame_store(domain, region,
-			xmb_frame_word(XMB_FRAME_FREE, who,
+			xmb_frame_word(XMB_FRAME_FREE, cache->who,
 				       (gen + 1) & 0xffff));
-	atomic_store_explicit(&t->state, state & ~XMB_TRACKER_OWNERS,
+	atomic_store_explicit(&domain->trackers[region].state,
+			      state & ~XMB_TRACKER_OWNERS,
 			      memory_order_release);
-	return true;
-}
-
-void xmb_slot_release(struct xmb_cache *cache, struct xmb_domain *domain,
-		      uint32_t region, uint32_t k, uint32_t owner)
-{
-	if (!slot_leave(domain, region, k, owner, cache->who))
-		return;
 	if (XMB_LIKELY(domain == &cache->pool->domain))
 		cache->app_cnt--;
 	xmb_cache_put(cache, domain, region);
 }
 
+void xmb_slot_release(struct xmb_cache *cache, struct xmb_domain *domain,
+		      uint32_t region, uint32_t k, uint32_t owner)
+{
+	uint64_t state;
+
+	if (slot_leave(&domain->trackers[region], k, &state))
+		region_home(cache, domain, region, owner, state);
+}
+
 void xmb_chunk_release_slot(struct xmb_chunk *chunk, struct xmb_cache *cache)
 {
-	xmb_slot_verify(chunk, "release");
-	xmb_slot_release(cache, xmb_chunk_domain(chunk), chunk->region,
-			 chunk->slot, XMB_OWNER_SELF);
+	struct xmb_domain *domain = xmb_chunk_domain_near(chunk, cache);
+	uint32_t region = chunk->region;
+	struct xmb_tracker *t = &domain->trackers[region];
+	uint64_t state;
+	bool is_last;
+
+	slot_verify(t, chunk, "release");
+	is_last = slot_leave(t, chunk->slot, &state);
 	*chunk = (struct xmb_chunk){ 0 };
+	if (is_last)
+		region_home(cache, domain, region, XMB_OWNER_SELF, state);
 }
 
 /*
@@ -172,7 +207,7 @@ static bool claim_is_blocked(struct xmb_tracker *t, uint64_t state,
 static bool claim_scan(struct xmb_tracker *t, const struct xmb_chunk *chunk,
 		       uint32_t begin, uint32_t end)
 {
-	for (uint32_t i = 0; i < CLAIM_TRIES; i++) {
+	for (uint32_t i = 0; i < SCAN_TRIES; i++) {
 		uint64_t before, after;
 
 		before = atomic_load_explicit(&t->state, memory_order_seq_cst);
@@ -190,6 +225,8 @@ int xmb_chunk_claim_slot(struct xmb_chunk *chunk, uint32_t begin, uint32_t end)
 	struct xmb_tracker *t = xmb_chunk_tracker(chunk);
 
 	xmb_slot_verify(chunk, "claim");
+	if (XMB_UNLIKELY(xmb_chunk_is_rdonly(chunk)))
+		return -EPERM;
 	if (!xmb_slot_try_excl(chunk)) {
 		atomic_exchange_explicit(&t->slot[chunk->slot],
 					 xmb_slot_word(begin, end),
@@ -228,20 +265,21 @@ void xmb_chunk_narrow_slot(struct xmb_chunk *chunk)
 	paranoid(chunk);
 }
 
-/* The region's first split; nobody else can be looking at the tracker. */
-static uint32_t split_excl(struct xmb_chunk *chunk, uint32_t mid)
+/*
+ * Make two slots of an exclusive chunk, 0 with word and 1 with other; nobody
+ * else can be looking at the tracker.  The handles are the caller's to write.
+ */
+static inline void enter_tracker(const struct xmb_domain *domain,
+				 const struct xmb_chunk *chunk, uint32_t word,
+				 uint32_t other)
 {
-	const struct xmb_domain *domain = xmb_chunk_domain(chunk);
 	struct xmb_tracker *t = &domain->trackers[chunk->region];
 	uint32_t frame = xmb_frame_load(domain, chunk->region);
 	uint64_t state;
 
 	state = atomic_load_explicit(&t->state, memory_order_relaxed);
-	atomic_store_explicit(&t->slot[0], xmb_slot_word(chunk->off, mid),
-			      memory_order_relaxed);
-	atomic_store_explicit(&t->slot[1],
-			      xmb_slot_word(mid, chunk->off + chunk->len),
-			      memory_order_relaxed);
+	atomic_store_explicit(&t->slot[0], word, memory_order_relaxed);
+	atomic_store_explicit(&t->slot[1], other, memory_order_relaxed);
 	/* From here on copies of the exclusive handle are stale. */
 	xmb_frame_store(domain, chunk->region, frame + (1u << 16));
 	atomic_store_explicit(&t->state,
@@ -249,9 +287,6 @@ static uint32_t split_excl(struct xmb_chunk *chunk, uint32_t mid)
 				      xmb_owner_bits(0, XMB_OWNER_SELF) +
 				      xmb_owner_bits(1, XMB_OWNER_SELF),
 			      memory_order_release);
-	chunk->slot = 0;
-	chunk->flags &= (uint8_t)~XMB_CHUNK_EXCL;
-	return 1;
 }
 
 /* Take a slot that has no owner; XMB_TRACKER_SLOTS when there is none. */
@@ -275,135 +310,248 @@ static uint32_t slot_take(struct xmb_tracker *t)
 	return k;
 }
 
-static uint32_t split_slot(struct xmb_chunk *chunk, uint32_t mid)
+/* Let word show in a slot of its own; raising gen tells those who scan. */
+static uint32_t slot_show(struct xmb_tracker *t, uint32_t word)
 {
-	struct xmb_tracker *t = xmb_chunk_tracker(chunk);
 	uint32_t k = slot_take(t);
 
 	if (k == XMB_TRACKER_SLOTS)
 		return k;
-	/* Rule 3: show in the new slot, raise gen, give up in the old one. */
-	atomic_store_explicit(&t->slot[k],
-			      xmb_slot_word(mid, chunk->off + chunk->len),
-			      memory_order_release);
+	atomic_store_explicit(&t->slot[k], word, memory_order_release);
 	atomic_fetch_add_explicit(&t->state, XMB_TRACKER_GEN,
 				  memory_order_seq_cst);
+	return k;
+}
+
+static uint32_t split_slot(struct xmb_chunk *chunk, uint32_t mid)
+{
+	struct xmb_tracker *t = xmb_chunk_tracker(chunk);
+	uint32_t k = slot_show(t, xmb_slot_word(mid, chunk->off + chunk->len));
+
+	if (k == XMB_TRACKER_SLOTS)
+		return k;
+	/* Rule 3: now that the tail shows them, give the bytes up here. */
 	atomic_store_explicit(&t->slot[chunk->slot],
 			      xmb_slot_word(chunk->off, mid),
 			      memory_order_release);
 	return k;
 }
 
-int xmb_chunk_split(struct xmb_chunk *chunk, size_t at, struct xmb_chunk *tail)
+/* Write both handles of what was cut, whole (chunk.h): slot is chunk's. */
+static inline void split_handles(struct xmb_chunk *chunk, uint32_t at,
+				 struct xmb_chunk *tail, uint32_t slot,
+				 uint32_t tail_slot)
 {
-	uint32_t mid, k;
+	uint32_t off = chunk->off, len = chunk->len, region = chunk->region;
+	uint32_t dom = chunk->dom;
+	uint32_t flags = chunk->flags & ~(uint32_t)XMB_CHUNK_EXCL;
 
-	XMB_ASSERT(!xmb_chunk_is_live(tail));
+	xmb_chunk_set(tail, off + at, len - at, region, tail_slot, dom, flags);
+	xmb_chunk_set(chunk, off, at, region, slot, dom,
+		      flags & ~(uint32_t)XMB_CHUNK_END);
+	paranoid(chunk);
+	paranoid(tail);
+}
+
+static inline void split_excl(const struct xmb_domain *domain,
+			      struct xmb_chunk *chunk, uint32_t at,
+			      struct xmb_chunk *tail)
+{
+	uint32_t mid = chunk->off + at;
+
+	xmb_chunk_verify(chunk, domain, "split");
+	enter_tracker(domain, chunk, xmb_slot_word(chunk->off, mid),
+		      xmb_slot_word(mid, chunk->off + chunk->len));
+	split_handles(chunk, at, tail, 0, 1);
+}
+
+void xmb_chunk_split_excl(const struct xmb_domain *domain,
+			  struct xmb_chunk *chunk, uint32_t at,
+			  struct xmb_chunk *tail)
+{
+	split_excl(domain, chunk, at, tail);
+}
+
+/* Of a chunk that has neighbours, or none: the slow half, and refusals. */
+static int split_rest(struct xmb_chunk *chunk, size_t at,
+		      struct xmb_chunk *tail)
+{
+	uint32_t k;
+
+	if (XMB_UNLIKELY(xmb_chunk_is_rdonly(chunk)))
+		return xmb_slot_refuse(chunk, "split");
 	if (at > chunk->len)
 		return -ERANGE;
 	if (!xmb_chunk_is_live(chunk))
 		return 0;
-	mid = chunk->off + (uint32_t)at;
-	if (xmb_chunk_is_excl(chunk))
-		xmb_chunk_verify(chunk, xmb_chunk_domain(chunk), "split");
-	else
-		xmb_slot_verify(chunk, "split");
-	if (xmb_chunk_is_excl(chunk) || xmb_slot_try_excl(chunk))
-		k = split_excl(chunk, mid);
-	else
-		k = split_slot(chunk, mid);
+	xmb_slot_verify(chunk, "split");
+	if (xmb_slot_try_excl(chunk)) {
+		split_excl(xmb_chunk_domain(chunk), chunk, (uint32_t)at, tail);
+		return 0;
+	}
+	k = split_slot(chunk, chunk->off + (uint32_t)at);
 	if (k == XMB_TRACKER_SLOTS)
 		return -ENOSPC;
-	*tail = (struct xmb_chunk){
-		.region = chunk->region,
-		.off = mid,
-		.len = chunk->len - (uint32_t)at,
-		.slot = (uint16_t)k,
-		.dom = chunk->dom,
-	};
-	chunk->len = (uint32_t)at;
-	paranoid(chunk);
-	paranoid(tail);
+	split_handles(chunk, (uint32_t)at, tail, chunk->slot, k);
 	return 0;
 }
 
-int xmb_chunk_slice(struct xmb_chunk *chunk, size_t from, size_t to)
+int xmb_chunk_split(struct xmb_chunk *chunk, size_t at, struct xmb_chunk *tail)
 {
-	if (from > to || to > chunk->len)
+	XMB_ASSERT(!xmb_chunk_is_live(tail));
+	if (XMB_UNLIKELY(!xmb_chunk_is_excl(chunk) || at > chunk->len))
+		return split_rest(chunk, at, tail);
+	split_excl(xmb_chunk_domain(chunk), chunk, (uint32_t)at, tail);
+	return 0;
+}
+
+/* Two live handles of one region are two slots, or one of them is stale. */
+static void verify_pair(const struct xmb_chunk *chunk,
+			const struct xmb_chunk *next, const char *doing)
+{
+	xmb_chunk_verify_any(chunk, doing);
+	xmb_chunk_verify_any(next, doing);
+	if (xmb_chunk_is_excl(next))
+		xmb_frame_panic(xmb_chunk_domain(next), next->region,
+				next->slot, doing);
+	if (chunk->slot == next->slot)
+		slot_panic(next, doing);
+}
+
+int xmb_chunk_merge(struct xmb_chunk *chunk, struct xmb_chunk *next)
+{
+	struct xmb_tracker *t;
+
+	if (chunk == next || !xmb_chunk_is_live(chunk) ||
+	    !xmb_chunk_is_live(next))
+		return -EINVAL;
+	if (xmb_chunk_is_rdonly(chunk))
+		return xmb_slot_refuse(chunk, "merge");
+	if (xmb_chunk_is_rdonly(next))
+		return xmb_slot_refuse(next, "merge");
+	if (chunk->dom != next->dom || chunk->region != next->region)
+		return -EXDEV;
+	if (next->off != chunk->off + chunk->len)
 		return -ERANGE;
-	if (from == 0 && to == chunk->len)
-		return 0;
-	chunk->off += (uint32_t)from;
-	chunk->len = (uint32_t)(to - from);
-	if (!xmb_chunk_is_excl(chunk))
-		xmb_chunk_narrow_slot(chunk);
+	verify_pair(chunk, next, "merge");
+	t = xmb_chunk_tracker(chunk);
+	chunk->len += next->len;
+	/* Rule 3, and gen in between: who read the narrow word of chunk before
+	 * and the empty one of next after would find the bytes to be free. */
+	atomic_store_explicit(&t->slot[chunk->slot], xmb_chunk_word(chunk),
+			      memory_order_release);
+	atomic_fetch_add_explicit(&t->state, XMB_TRACKER_GEN,
+				  memory_order_seq_cst);
+	atomic_store_explicit(&t->slot[next->slot], XMB_SLOT_EMPTY,
+			      memory_order_release);
+	/* Never the last of the region: chunk is there. */
+	atomic_fetch_sub_explicit(&t->state,
+				  xmb_owner_bits(next->slot, XMB_OWNER_SELF),
+				  memory_order_acq_rel);
+	chunk->flags = (uint8_t)((chunk->flags & ~XMB_CHUNK_END) |
+				 (next->flags & XMB_CHUNK_END));
+	*next = (struct xmb_chunk){ 0 };
+	xmb_slot_try_excl(chunk);
+	paranoid(chunk);
 	return 0;
 }
 
-int xmb_chunk_alloc_bulk(struct xmb_cache *cache, struct xmb_chunk *chunks,
-			 uint32_t cnt)
+/* Write the handles of two that have the same bytes. */
+static inline void share_handles(struct xmb_chunk *chunk,
+				 struct xmb_chunk *clone, uint32_t slot,
+				 uint32_t clone_slot)
 {
-	if (cache->cnt < cnt)
-		xmb_cache_fetch(cache, cnt, false);
-	for (uint32_t i = 0; i < cnt; i++) {
-		if (XMB_LIKELY(xmb_chunk_alloc(cache, &chunks[i]) == 0))
-			continue;
-		/* Backwards, so that the cache's order is what it was. */
-		while (i-- > 0)
-			xmb_chunk_release(&chunks[i], cache);
-		return -ENOBUFS;
-	}
-	return 0;
+	uint32_t off = chunk->off, len = chunk->len, region = chunk->region;
+	uint32_t dom = chunk->dom, flags = chunk->flags;
+
+	flags = (flags & ~(uint32_t)XMB_CHUNK_EXCL) | XMB_CHUNK_RDONLY;
+	xmb_chunk_set(clone, off, len, region, clone_slot, dom, flags);
+	xmb_chunk_set(chunk, off, len, region, slot, dom, flags);
+	paranoid(chunk);
+	paranoid(clone);
 }
 
-void xmb_chunk_release_bulk(struct xmb_chunk *chunks, uint32_t cnt,
-			    struct xmb_cache *cache)
+static int share_rest(struct xmb_chunk *chunk, struct xmb_chunk *clone)
 {
-	for (uint32_t i = 0; i < cnt; i++)
-		xmb_chunk_release(&chunks[i], cache);
-}
-
-static bool slot_check(const struct xmb_chunk *chunk)
-{
-	const struct xmb_tracker *t = xmb_chunk_tracker(chunk);
-	uint64_t state;
-
-	if (chunk->slot >= XMB_TRACKER_SLOTS)
-		return false;
-	state = atomic_load_explicit(&t->state, memory_order_relaxed);
-	return xmb_tracker_owner(state, chunk->slot) == XMB_OWNER_SELF &&
-	       atomic_load_explicit(&t->slot[chunk->slot],
-				    memory_order_relaxed) ==
-		       xmb_chunk_word(chunk);
-}
-
-static bool excl_check(const struct xmb_chunk *chunk, uint32_t word)
-{
-	const struct xmb_tracker *t = xmb_chunk_tracker(chunk);
-	uint64_t state;
-
-	state = atomic_load_explicit(&t->state, memory_order_relaxed);
-	return !(state & XMB_TRACKER_OWNERS) &&
-	       xmb_frame_word_gen(word) == chunk->slot;
-}
-
-bool xmb_chunk_check(const struct xmb_chunk *chunk)
-{
-	const struct xmb_domain *domain = xmb_chunk_domain(chunk);
-	uint32_t region_len, word;
+	uint32_t k;
 
 	if (!xmb_chunk_is_live(chunk))
-		return !(chunk->region | chunk->off | chunk->len |
-			 chunk->slot | chunk->flags);
-	if (!domain || chunk->region >= domain->region_cnt ||
-	    (chunk->flags & ~XMB_CHUNK_EXCL))
+		return -EINVAL;
+	xmb_slot_verify(chunk, "share");
+	k = slot_show(xmb_chunk_tracker(chunk), xmb_chunk_word(chunk));
+	if (k == XMB_TRACKER_SLOTS)
+		return -ENOSPC;
+	share_handles(chunk, clone, chunk->slot, k);
+	return 0;
+}
+
+void xmb_chunk_share_excl(const struct xmb_domain *domain,
+			  struct xmb_chunk *chunk, struct xmb_chunk *clone)
+{
+	uint32_t word = xmb_chunk_word(chunk);
+
+	xmb_chunk_verify(chunk, domain, "share");
+	enter_tracker(domain, chunk, word, word);
+	share_handles(chunk, clone, 0, 1);
+}
+
+int xmb_chunk_share(struct xmb_chunk *chunk, struct xmb_chunk *clone)
+{
+	XMB_ASSERT(!xmb_chunk_is_live(clone));
+	if (XMB_UNLIKELY(!xmb_chunk_is_excl(chunk)))
+		return share_rest(chunk, clone);
+	xmb_chunk_share_excl(xmb_chunk_domain(chunk), chunk, clone);
+	return 0;
+}
+
+/* Whether a neighbour's word shows a byte of [a, b); an empty one does not. */
+static bool word_has(uint32_t word, uint32_t a, uint32_t b)
+{
+	uint32_t start = xmb_slot_start(word), end = xmb_slot_end(word);
+
+	return start < end && start < b && end > a;
+}
+
+static bool is_read_along(struct xmb_tracker *t, uint64_t state,
+			  const struct xmb_chunk *chunk)
+{
+	if (chunk->len == 0)
 		return false;
-	region_len = xmb_domain_region_len(domain, chunk->region);
-	if (chunk->off > region_len || chunk->len > region_len - chunk->off)
-		return false;
-	word = xmb_frame_load(domain, chunk->region);
-	if (xmb_frame_word_state(word) != XMB_FRAME_APP)
-		return false;
-	return xmb_chunk_is_excl(chunk) ? excl_check(chunk, word) :
-					  slot_check(chunk);
+	for (uint32_t k = 0; k < XMB_TRACKER_SLOTS; k++) {
+		uint32_t word;
+
+		if (k == chunk->slot || xmb_tracker_owner(state, k) == 0)
+			continue;
+		word = atomic_load_explicit(&t->slot[k], memory_order_seq_cst);
+		if (word_has(word, chunk->off, chunk->off + chunk->len))
+			return true;
+	}
+	return false;
+}
+
+int xmb_chunk_unshare(struct xmb_chunk *chunk)
+{
+	struct xmb_tracker *t;
+
+	if (!xmb_chunk_is_rdonly(chunk))
+		return 0;
+	xmb_slot_verify(chunk, "unshare");
+	if (xmb_slot_try_excl(chunk))
+		return 0;
+	t = xmb_chunk_tracker(chunk);
+	/* The word need not grow before the scan, as a claim's: it has shown
+	 * these bytes all along, and so nobody has won them since. */
+	for (uint32_t i = 0; i < SCAN_TRIES; i++) {
+		uint64_t before, after;
+
+		before = atomic_load_explicit(&t->state, memory_order_seq_cst);
+		if (is_read_along(t, before, chunk))
+			return -EBUSY;
+		after = atomic_load_explicit(&t->state, memory_order_seq_cst);
+		if ((before ^ after) & ~XMB_TRACKER_OWNERS)
+			continue;
+		chunk->flags &= (uint8_t)~XMB_CHUNK_RDONLY;
+		return 0;
+	}
+	return -EBUSY;
 }

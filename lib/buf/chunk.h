@@ -28,17 +28,29 @@
  * Ownership  A handle is a value, but there is one live copy of it: functions
  *            that give a chunk away leave {0} behind, functions that produce
  *            one abort if the destination is live.  A stale copy is found at
- *            release, split, claim and hand-over: the process aborts with the
- *            frame's history.
+ *            release, split, merge, claim, share, write and hand-over: the
+ *            process aborts with the frame's history.
  * Threads    One thread at a time per handle; chunks of one region may be in
  *            different threads.
  * Errors     -ERANGE beyond the chunk or the region, -EBUSY a neighbour has
- *            the bytes, -ENOSPC no slot, -ENOBUFS pool empty.  A call that
- *            fails changes nothing.
+ *            the bytes, -ENOSPC no slot, -ENOBUFS pool empty, -EPERM the chunk
+ *            is shared, -EXDEV of another region.  Of several -EPERM is told
+ *            first.  A call that fails changes nothing.
+ *
+ * share() makes a second chunk of the same bytes.  From then on both are read
+ * only: they can be trimmed, shared again, released and sent, but not claimed,
+ * split, merged or written, until unshare() finds that nobody else has any of
+ * the bytes.  A share is one more slot, so it needs no counter.
+ *
+ *      a, RDONLY      [ off ............... off+len )
+ *      its share           [ off' .... off'+len' )     after a trim
+ *      <- claimed by a neighbour: never, while either still has the byte ->
  */
 
 enum xmb_chunk_flag {
-	XMB_CHUNK_EXCL = 1, /* alone in its region; slot holds gen */
+	XMB_CHUNK_EXCL = 1,   /* alone in its region; slot holds gen */
+	XMB_CHUNK_RDONLY = 2, /* shared: others may read the same bytes */
+	XMB_CHUNK_END = 4,    /* last of a fragment (multibuf.h), no more */
 };
 
 struct xmb_chunk {
@@ -58,14 +70,12 @@ _Static_assert(sizeof(struct xmb_chunk) == 16, "four to a cache line");
  * waits some 15 for the cache: handles written by members are slow to copy,
  * and so is a copy that the compiler makes one vector of.
  */
-static inline void xmb_chunk_make_excl(struct xmb_chunk *chunk,
-				       const struct xmb_domain *domain,
-				       uint32_t region, uint32_t off,
-				       uint32_t len, uint32_t gen)
+static inline void xmb_chunk_set(struct xmb_chunk *chunk, uint32_t off,
+				 uint32_t len, uint32_t region, uint32_t slot,
+				 uint32_t dom, uint32_t flags)
 {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	uint32_t tag = (gen & 0xffff) | (uint32_t)domain->id << 16 |
-		       (uint32_t)XMB_CHUNK_EXCL << 24;
+	uint32_t tag = (slot & 0xffff) | dom << 16 | flags << 24;
 	uint64_t word[2] = { off | (uint64_t)len << 32,
 			     region | (uint64_t)tag << 32 };
 
@@ -76,10 +86,33 @@ static inline void xmb_chunk_make_excl(struct xmb_chunk *chunk,
 		.off = off,
 		.len = len,
 		.region = region,
-		.slot = (uint16_t)gen,
-		.dom = domain->id,
-		.flags = XMB_CHUNK_EXCL,
+		.slot = (uint16_t)slot,
+		.dom = (uint8_t)dom,
+		.flags = (uint8_t)flags,
 	};
+#endif
+}
+
+static inline void xmb_chunk_make_excl(struct xmb_chunk *chunk,
+				       const struct xmb_domain *domain,
+				       uint32_t region, uint32_t off,
+				       uint32_t len, uint32_t gen)
+{
+	xmb_chunk_set(chunk, off, len, region, gen, domain->id, XMB_CHUNK_EXCL);
+}
+
+/* Write off and len, which are a word of their own. */
+static inline void xmb_chunk_set_range(struct xmb_chunk *chunk, uint32_t off,
+				       uint32_t len)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	uint64_t word = off | (uint64_t)len << 32;
+
+	__asm__("" : "+r"(word));
+	__builtin_memcpy(chunk, &word, sizeof(word));
+#else
+	chunk->off = off;
+	chunk->len = len;
 #endif
 }
 
@@ -98,6 +131,21 @@ static inline struct xmb_domain *xmb_chunk_domain(const struct xmb_chunk *chunk)
 	return xmb_domain_table[chunk->dom];
 }
 
+/*
+ * The same, guessed to be the cache's: then no load has to wait for what the
+ * handle says, only the branch that checks the guess.
+ */
+static inline struct xmb_domain *
+xmb_chunk_domain_near(const struct xmb_chunk *chunk,
+		      const struct xmb_cache *cache)
+{
+	struct xmb_domain *domain = &cache->pool->domain;
+
+	if (XMB_LIKELY(chunk->dom == domain->id))
+		return domain;
+	return xmb_chunk_domain(chunk);
+}
+
 static inline bool xmb_chunk_is_live(const struct xmb_chunk *chunk)
 {
 	return chunk->dom != 0;
@@ -108,7 +156,15 @@ static inline bool xmb_chunk_is_excl(const struct xmb_chunk *chunk)
 	return chunk->flags & XMB_CHUNK_EXCL;
 }
 
-/* The first owned byte; valid until the chunk is given away. */
+static inline bool xmb_chunk_is_rdonly(const struct xmb_chunk *chunk)
+{
+	return chunk->flags & XMB_CHUNK_RDONLY;
+}
+
+/*
+ * The first owned byte; valid until the chunk is given away.  Of a read-only
+ * chunk the bytes must not be written.
+ */
 static inline uint8_t *xmb_chunk_data(const struct xmb_chunk *chunk)
 {
 	return xmb_domain_data(xmb_chunk_domain(chunk), chunk->region,
@@ -178,7 +234,7 @@ XMB_API int xmb_chunk_alloc_bulk(struct xmb_cache *cache,
 static inline void xmb_chunk_release(struct xmb_chunk *chunk,
 				     struct xmb_cache *cache)
 {
-	struct xmb_domain *domain = xmb_chunk_domain(chunk);
+	struct xmb_domain *domain = xmb_chunk_domain_near(chunk, cache);
 
 	if (XMB_UNLIKELY(!xmb_chunk_is_excl(chunk))) {
 		if (xmb_chunk_is_live(chunk))
@@ -210,8 +266,8 @@ static inline int xmb_chunk_discard_prefix(struct xmb_chunk *chunk, size_t n)
 {
 	if (n > chunk->len)
 		return -ERANGE;
-	chunk->off += (uint32_t)n;
-	chunk->len -= (uint32_t)n;
+	xmb_chunk_set_range(chunk, chunk->off + (uint32_t)n,
+			    chunk->len - (uint32_t)n);
 	if (XMB_UNLIKELY(!xmb_chunk_is_excl(chunk)) && n)
 		xmb_chunk_narrow_slot(chunk);
 	return 0;
@@ -227,7 +283,7 @@ static inline int xmb_chunk_truncate(struct xmb_chunk *chunk, size_t len)
 		return -ERANGE;
 	if (len == chunk->len)
 		return 0;
-	chunk->len = (uint32_t)len;
+	xmb_chunk_set_range(chunk, chunk->off, (uint32_t)len);
 	if (XMB_UNLIKELY(!xmb_chunk_is_excl(chunk)))
 		xmb_chunk_narrow_slot(chunk);
 	return 0;
@@ -241,29 +297,72 @@ XMB_API int xmb_chunk_slice(struct xmb_chunk *chunk, size_t from, size_t to);
 
 /*
  * Cut in two: chunk keeps the first at bytes, the empty handle tail gets the
- * rest.  Either may be of no bytes: it keeps its place and the region.
+ * rest, and with the last byte XMB_CHUNK_END.  Either may be of no bytes: it
+ * keeps its place and the region.
  * -ERANGE: at > len.  -ENOSPC: the region has XMB_TRACKER_SLOTS chunks.
+ * -EPERM: read-only.
  */
 XMB_API int xmb_chunk_split(struct xmb_chunk *chunk, size_t at,
 			    struct xmb_chunk *tail);
 
+/* As split(), but chunk keeps the rest and the empty head gets the first n. */
+XMB_API int xmb_chunk_take_prefix(struct xmb_chunk *chunk, size_t n,
+				  struct xmb_chunk *head);
+
+/* As split(): the empty tail gets the last n bytes. */
+XMB_API int xmb_chunk_take_suffix(struct xmb_chunk *chunk, size_t n,
+				  struct xmb_chunk *tail);
+
+/*
+ * Join what a split parted: chunk gets the bytes of next, which is left {0}.
+ *
+ *      [ chunk )[ next )   ->   [ chunk        )
+ *
+ * An empty chunk (of no bytes, but live) takes part like any other.
+ * -EXDEV: of another region.  -ERANGE: next does not begin where chunk ends.
+ * -EPERM: one of them is read-only.  -EINVAL: next is chunk, or one is {0}.
+ * XMB_CHUNK_END of next stays, that of chunk goes.
+ */
+XMB_API int xmb_chunk_merge(struct xmb_chunk *chunk, struct xmb_chunk *next);
+
+/*
+ * Make the empty clone a second chunk of the same bytes; both are read-only
+ * from now on.  It has XMB_CHUNK_END if chunk has.
+ * -ENOSPC: the region has XMB_TRACKER_SLOTS chunks.  -EINVAL: chunk is {0}.
+ */
+XMB_API int xmb_chunk_share(struct xmb_chunk *chunk, struct xmb_chunk *clone);
+
+/*
+ * Make a read-only chunk writable again, exclusive if it is the only one left
+ * in its region.  Of a writable one: nothing happens.
+ * -EBUSY: somebody else has one of its bytes, or tries to claim it just now.
+ */
+XMB_API int xmb_chunk_unshare(struct xmb_chunk *chunk);
+
+/*
+ * Write n bytes at off, counted from the chunk's first; src may be in it.
+ * -ERANGE: beyond the chunk.  -EPERM: read-only, even if n = 0.
+ */
+XMB_API int xmb_chunk_write(struct xmb_chunk *chunk, size_t off,
+			    const void *src, size_t n);
+
 /*
  * Own n bytes more in front, for a header to be put there.  n = 0 succeeds.
  * -ERANGE: the region begins before that.  -EBUSY: a live neighbour has some
- * of the bytes, or an empty one stands at the edge.
+ * of the bytes, or an empty one stands at the edge.  -EPERM: read-only.
  */
 static inline int xmb_chunk_claim_prefix(struct xmb_chunk *chunk, size_t n)
 {
 	if (XMB_UNLIKELY(n > chunk->off))
-		return -ERANGE;
+		return xmb_chunk_is_rdonly(chunk) ? -EPERM : -ERANGE;
 	if (XMB_UNLIKELY(!xmb_chunk_is_excl(chunk)))
 		return n == 0 ? 0
 			      : xmb_chunk_claim_slot(chunk,
 						     chunk->off - (uint32_t)n,
 						     chunk->off + chunk->len);
 	xmb_chunk_verify(chunk, xmb_chunk_domain(chunk), "claim");
-	chunk->off -= (uint32_t)n;
-	chunk->len += (uint32_t)n;
+	xmb_chunk_set_range(chunk, chunk->off - (uint32_t)n,
+			    chunk->len + (uint32_t)n);
 	return 0;
 }
 
@@ -276,14 +375,14 @@ static inline int xmb_chunk_claim_suffix(struct xmb_chunk *chunk, size_t n)
 		return n == 0 ? 0 : -ERANGE;
 	if (XMB_UNLIKELY(n > xmb_domain_region_len(domain, chunk->region) -
 				     chunk->off - chunk->len))
-		return -ERANGE;
+		return xmb_chunk_is_rdonly(chunk) ? -EPERM : -ERANGE;
 	if (XMB_UNLIKELY(!xmb_chunk_is_excl(chunk)))
 		return n == 0 ? 0
 			      : xmb_chunk_claim_slot(chunk, chunk->off,
 						     chunk->off + chunk->len +
 							     (uint32_t)n);
 	xmb_chunk_verify(chunk, domain, "claim");
-	chunk->len += (uint32_t)n;
+	xmb_chunk_set_range(chunk, chunk->off, chunk->len + (uint32_t)n);
 	return 0;
 }
 

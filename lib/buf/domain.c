@@ -7,9 +7,27 @@
 enum { TABLE_CNT = 256 };
 
 struct xmb_domain *xmb_domain_table[TABLE_CNT];
+uint8_t xmb_owner_self = 1;
 
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
 static uint32_t last_id;
+
+int xmb_domain_set_owner(uint32_t id)
+{
+	int ret = 0;
+
+	if (id < 1 || id > XMB_OWNER_MAX)
+		return -EINVAL;
+	pthread_mutex_lock(&table_lock);
+	for (uint32_t i = 1; i < TABLE_CNT; i++) {
+		if (xmb_domain_table[i])
+			ret = -EBUSY;
+	}
+	if (ret == 0)
+		xmb_owner_self = (uint8_t)id;
+	pthread_mutex_unlock(&table_lock);
+	return ret;
+}
 
 int xmb_domain_add(struct xmb_domain *domain)
 {

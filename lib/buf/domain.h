@@ -50,9 +50,17 @@ enum xmb_frame_state {
 /* Longest region: a slot's word holds start and end in 16 bits each. */
 #define XMB_REGION_LEN_MAX 32768u
 
-/* Owner ids in a tracker: processes, then sockets that transmit. */
-#define XMB_OWNER_SELF 1u
+/*
+ * Owner ids in a tracker: processes 1..XMB_OWNER_MAX, who takes back what a
+ * dead one had, then sockets that transmit.
+ */
+#define XMB_OWNER_MAX 126u
+#define XMB_OWNER_SUP 127u
 #define XMB_OWNER_TX(who) (128u + (who))
+
+/* This process's id; read where a region is split, not for whole frames. */
+#define XMB_OWNER_SELF ((uint32_t)xmb_owner_self)
+XMB_API extern uint8_t xmb_owner_self;
 
 /* Highest id of a socket (`who` of FILL, TX and HELD). */
 #define XMB_WHO_MAX 126u
@@ -86,6 +94,14 @@ struct xmb_domain {
 };
 
 XMB_API extern struct xmb_domain *xmb_domain_table[256];
+
+/*
+ * Be process id among those that share pools, before this process has any
+ * domain; 1 if this is never called.  An id is used again only when all that
+ * its dead process had was reclaimed (reclaim.h).
+ * -EINVAL: id is not 1..XMB_OWNER_MAX.  -EBUSY: a domain exists.
+ */
+XMB_API int xmb_domain_set_owner(uint32_t id);
 
 /*
  * Enter domain in the table and set its id.

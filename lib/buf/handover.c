@@ -57,7 +57,9 @@ uint64_t xmb_handover_tx_slot(struct xmb_cache *cache, uint32_t who,
 /*
  * The slot that who sends from off on.  The owner must match: a neighbour's
  * claim that is about to fail may show the same start for a moment, and so may
- * an empty chunk.  Of several the smallest is taken.
+ * an empty chunk.  Of several, shares of the same bytes, the one with the
+ * smallest end is taken: whichever the kernel meant, what it still reads stays
+ * somebody's.
  */
 static uint32_t find_tx_slot(const struct xmb_tracker *t, uint32_t who,
 			     uint32_t off)
@@ -174,4 +176,137 @@ uint32_t xmb_handover_unhold(struct xmb_cache *cache, uint32_t who)
 		cnt++;
 	}
 	return cnt;
+}
+
+int xmb_handover_offer(struct xmb_cache *cache, struct xmb_chunk *chunk,
+		       struct xmb_handover_desc *desc)
+{
+	const struct xmb_domain *domain = &cache->pool->domain;
+	uint32_t word;
+
+	if (!xmb_chunk_is_live(chunk))
+		return -EINVAL;
+	XMB_ASSERT(chunk->dom == domain->id);
+	if (!xmb_chunk_is_excl(chunk))
+		xmb_slot_verify(chunk, "offer");
+	else
+		xmb_chunk_verify(chunk, domain, "offer");
+	word = xmb_frame_load(domain, chunk->region);
+	if (word & XMB_FRAME_COOKIE)
+		return -EBUSY;
+	if (xmb_chunk_is_excl(chunk)) {
+		/* Of the process, not of a thread: adopt() compares it. */
+		xmb_frame_store(domain, chunk->region,
+				xmb_frame_word(XMB_FRAME_APP, XMB_OWNER_SELF,
+					       chunk->slot));
+		cache->app_cnt--;
+	}
+	*desc = (struct xmb_handover_desc){
+		.off = chunk->off,
+		.len = chunk->len,
+		.region = chunk->region,
+		.slot = chunk->slot,
+		.owner = xmb_owner_self,
+		.flags = chunk->flags,
+	};
+	*chunk = (struct xmb_chunk){ 0 };
+	return 0;
+}
+
+static bool desc_is_sound(const struct xmb_domain *domain,
+			  const struct xmb_handover_desc *desc)
+{
+	uint32_t flags = XMB_CHUNK_EXCL | XMB_CHUNK_RDONLY | XMB_CHUNK_END;
+
+	return desc->region < domain->region_cnt && desc->owner >= 1 &&
+	       desc->owner <= XMB_OWNER_MAX && !(desc->flags & ~flags) &&
+	       desc->off <= domain->region_len &&
+	       desc->len <= domain->region_len - desc->off &&
+	       (desc->flags & XMB_CHUNK_EXCL || desc->slot < XMB_TRACKER_SLOTS);
+}
+
+/*
+ * The exchange of the name decides between us and a supervisor, and acquires
+ * what a sender wrote that was not read through a ring, as when we are one.
+ */
+static int adopt_excl(const struct xmb_domain *domain,
+		      const struct xmb_handover_desc *desc, uint32_t who)
+{
+	struct xmb_tracker *t = &domain->trackers[desc->region];
+	uint32_t word = xmb_frame_word(XMB_FRAME_APP, desc->owner, desc->slot);
+	uint64_t state = atomic_load_explicit(&t->state, memory_order_acquire);
+
+	if (state & XMB_TRACKER_OWNERS)
+		return -ENOENT;
+	return atomic_compare_exchange_strong_explicit(
+		       &domain->words[desc->region], &word,
+		       xmb_frame_word(XMB_FRAME_APP, who, desc->slot),
+		       memory_order_acq_rel, memory_order_relaxed) ?
+		       0 :
+		       -ENOENT;
+}
+
+/*
+ * The slot's word is another: because somebody else has the slot by now, who
+ * became its owner first?
+ */
+static bool slot_has_moved(const struct xmb_tracker *t,
+			   const struct xmb_handover_desc *desc)
+{
+	uint64_t state = atomic_load_explicit(&t->state, memory_order_relaxed);
+
+	return xmb_tracker_owner(state, desc->slot) != desc->owner;
+}
+
+static int adopt_slot(const struct xmb_domain *domain,
+		      const struct xmb_handover_desc *desc)
+{
+	struct xmb_tracker *t = &domain->trackers[desc->region];
+	uint64_t state = atomic_load_explicit(&t->state, memory_order_acquire);
+	uint32_t word;
+
+	while (xmb_tracker_owner(state, desc->slot) == desc->owner) {
+		uint64_t mine = state -
+				xmb_owner_bits(desc->slot, desc->owner) +
+				xmb_owner_bits(desc->slot, XMB_OWNER_SELF);
+
+		/* The sender has stopped writing it, we do not write it yet. */
+		word = atomic_load_explicit(&t->slot[desc->slot],
+					    memory_order_acquire);
+		if (word != xmb_slot_word(desc->off, desc->off + desc->len))
+			return slot_has_moved(t, desc) ? -ENOENT : -EPROTO;
+		if (atomic_compare_exchange_weak_explicit(&t->state, &state,
+							  mine,
+							  memory_order_acq_rel,
+							  memory_order_acquire))
+			return 0;
+	}
+	return -ENOENT;
+}
+
+int xmb_handover_adopt(struct xmb_cache *cache,
+		       const struct xmb_handover_desc *desc,
+		       struct xmb_chunk *chunk)
+{
+	const struct xmb_domain *domain = &cache->pool->domain;
+	bool is_excl = desc->flags & XMB_CHUNK_EXCL;
+	int ret;
+
+	XMB_ASSERT(!xmb_chunk_is_live(chunk));
+	if (!desc_is_sound(domain, desc))
+		return -EPROTO;
+	ret = is_excl ? adopt_excl(domain, desc, cache->who) :
+			adopt_slot(domain, desc);
+	if (ret)
+		return ret;
+	cache->app_cnt += is_excl;
+	*chunk = (struct xmb_chunk){
+		.off = desc->off,
+		.len = desc->len,
+		.region = desc->region,
+		.slot = desc->slot,
+		.dom = domain->id,
+		.flags = desc->flags,
+	};
+	return 0;
 }

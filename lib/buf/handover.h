@@ -6,7 +6,7 @@
 
 /*
  * handover: frames that change hands between the application and a kernel
- * that is not trusted to name the right one.
+ * that is not trusted to name the right one, or between processes.
  *
  *      pool --fill()--> FILL --rx()--> APP --tx()--> TX --complete()--> pool
  *                         \____ hold() ___ HELD ___ hold() ___/
@@ -15,6 +15,20 @@
  * Every step compares the frame word with what the step expects.  What our
  * own caller did wrong aborts; what the kernel returned wrong is -EPROTO, to
  * be counted and ignored.
+ *
+ * Between processes that share a pool a chunk travels as a descriptor in a ring
+ * (ring/ring.h); its bytes stay where they are:
+ *
+ *      sender                      ring                     receiver
+ *      offer(chunk) -> {0}   [ d | d | d ]   adopt(d): compare and exchange
+ *      still the owner            v          of the owner, sender -> receiver
+ *                        a supervisor may have
+ *                        reclaimed it: -ENOENT
+ *
+ * Until it is adopted the chunk is in its sender's name, so that a death on
+ * either side loses nothing: who is alive adopts, or the supervisor reclaims.
+ * The receiver therefore peeks, adopts, and then gives the item back: of one
+ * that it popped first, and then died, nobody would know.
  *
  * Units      addr counts bytes from the start of the domain; `who` is the
  *            socket's id, 1..XMB_WHO_MAX.
@@ -137,5 +151,38 @@ XMB_API struct xmb_handover_held xmb_handover_hold(struct xmb_pool *pool,
  * Returns how many frames and slots.  O(frames).
  */
 XMB_API uint32_t xmb_handover_unhold(struct xmb_cache *cache, uint32_t who);
+
+/* A chunk on its way to another process. */
+struct xmb_handover_desc {
+	uint32_t off;
+	uint32_t len;
+	uint32_t region;
+	uint16_t slot;
+	uint8_t owner; /* the sender's id */
+	uint8_t flags; /* enum xmb_chunk_flag */
+};
+
+_Static_assert(sizeof(struct xmb_handover_desc) == 16, "shared layout");
+
+/*
+ * Describe the chunk for another process and empty the handle; the ring that
+ * the descriptor goes through must publish it by a release.  The chunk must be
+ * of the cache's pool; a stale copy aborts.
+ * -EINVAL: the chunk is {0}.  -EBUSY: its frame has a cookie, whose box no
+ * other process can reach.
+ */
+XMB_API int xmb_handover_offer(struct xmb_cache *cache, struct xmb_chunk *chunk,
+			       struct xmb_handover_desc *desc);
+
+/*
+ * Make the empty handle chunk the owner of what desc describes.  Also takes
+ * back what the caller's process offered and nobody has adopted.
+ * -EPROTO: desc is no range of the pool, or not what its slot holds.
+ * -ENOENT: it is not the sender's any more: reclaimed, or adopted.  Both are to
+ * be counted, and desc dropped.
+ */
+XMB_API int xmb_handover_adopt(struct xmb_cache *cache,
+			       const struct xmb_handover_desc *desc,
+			       struct xmb_chunk *chunk);
 
 #endif /* XMBUF_BUF_HANDOVER_H */

@@ -166,8 +166,9 @@ XMB_API int xmb_multibuf_prepend(struct xmb_multibuf *mb,
  * cut between chunks moves handles, makes no empty chunk and cannot fail; a
  * cut inside one splits it, which takes no block.  Where its region has no
  * slot left, the shorter part of that chunk is copied into fresh frames of the
- * cache's pool, without headroom, and cache->copies says so.  Chunks of no
- * bytes at the cut go to tail.
+ * cache's pool, without headroom, and cache->copies says so.  A read-only
+ * chunk is cut by sharing and trimming: both parts stay read-only, but for one
+ * that is copied.  Chunks of no bytes at the cut go to tail.
  * -ERANGE: at > len.  For the copy alone -ENOBUFS: no frame or no block, and
  * -ENOSPC: its frames make more than 65,535 chunks.
  */
@@ -200,8 +201,8 @@ XMB_API int xmb_multibuf_slice(struct xmb_multibuf *mb, size_t from, size_t to,
 
 /*
  * Own n bytes more before the first chunk, or behind the last.
- * -ERANGE, -EBUSY: as xmb_chunk_claim_prefix(); also -ERANGE when mb is empty
- * and n > 0.
+ * -ERANGE, -EBUSY, -EPERM: as xmb_chunk_claim_prefix(); also -ERANGE when mb is
+ * empty and n > 0.
  */
 static inline int xmb_multibuf_claim_prefix(struct xmb_multibuf *mb, size_t n);
 XMB_API int xmb_multibuf_claim_suffix(struct xmb_multibuf *mb, size_t n);
@@ -214,7 +215,10 @@ XMB_API int xmb_multibuf_claim_suffix(struct xmb_multibuf *mb, size_t n);
 XMB_API void *xmb_multibuf_get(const struct xmb_multibuf *mb, size_t off,
 			       size_t n, void *tmp);
 
-/* Copy out of, or into, the packet at off; returns how many bytes, <= n. */
+/*
+ * Copy out of, or into, the packet at off; returns how many bytes, <= n.
+ * Copying into it ends before a read-only chunk.
+ */
 XMB_API size_t xmb_multibuf_copy_to(const struct xmb_multibuf *mb, size_t off,
 				    void *dst, size_t n);
 XMB_API size_t xmb_multibuf_copy_from(struct xmb_multibuf *mb, size_t off,
@@ -300,16 +304,18 @@ XMB_API int xmb_multibuf_append_rest(struct xmb_multibuf *mb,
 XMB_API int xmb_multibuf_alloc_rest(struct xmb_cache *cache, size_t len,
 				    uint32_t headroom, struct xmb_multibuf *mb);
 
-/* In one frame: made where it stays, for copies of fresh parts are slow. */
+/*
+ * In one frame: made where it stays, for copies of fresh parts are slow, and
+ * nothing written that an empty multibuf is already.
+ */
 static inline int xmb_multibuf_alloc(struct xmb_cache *cache, size_t len,
 				     uint32_t headroom, struct xmb_multibuf *mb)
 {
-	uint32_t region_len = cache->pool->domain.region_len, user = mb->user;
+	uint32_t region_len = cache->pool->domain.region_len;
 
 	if (XMB_UNLIKELY(mb->cnt != 0 || len == 0 || cache->cnt == 0 ||
 			 headroom > region_len || len > region_len - headroom))
 		return xmb_multibuf_alloc_rest(cache, len, headroom, mb);
-	*mb = (struct xmb_multibuf){ .user = user };
 	xmb_chunk_alloc_part(cache, headroom, (uint32_t)len, &mb->c[0]);
 	mb->len = (uint32_t)len;
 	mb->shape = XMB_MULTIBUF_SHAPE(1);
@@ -321,8 +327,8 @@ static inline int xmb_multibuf_discard_prefix(struct xmb_multibuf *mb, size_t n,
 {
 	if (XMB_UNLIKELY(n >= mb->c[0].len || !xmb_chunk_is_excl(&mb->c[0])))
 		return xmb_multibuf_discard_rest(mb, n, cache);
-	mb->c[0].off += (uint32_t)n;
-	mb->c[0].len -= (uint32_t)n;
+	xmb_chunk_set_range(&mb->c[0], mb->c[0].off + (uint32_t)n,
+			    mb->c[0].len - (uint32_t)n);
 	mb->len -= (uint32_t)n;
 	return 0;
 }
@@ -334,8 +340,7 @@ static inline int xmb_multibuf_claim_prefix(struct xmb_multibuf *mb, size_t n)
 	if (XMB_UNLIKELY(!xmb_chunk_is_excl(c) || n > c->off))
 		return xmb_multibuf_claim_rest(mb, n);
 	xmb_chunk_verify(c, xmb_chunk_domain(c), "claim");
-	c->off -= (uint32_t)n;
-	c->len += (uint32_t)n;
+	xmb_chunk_set_range(c, c->off - (uint32_t)n, c->len + (uint32_t)n);
 	mb->len += (uint32_t)n;
 	return 0;
 }

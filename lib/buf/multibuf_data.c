@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "buf/bulk_priv.h"
 #include "buf/multibuf_priv.h"
 
 #include <string.h>
@@ -128,8 +129,19 @@ void xmb_multibuf_release_rest(struct xmb_multibuf *mb, struct xmb_cache *cache)
 void xmb_multibuf_release_bulk(struct xmb_multibuf *mbs, uint32_t cnt,
 			       struct xmb_cache *cache)
 {
-	for (uint32_t i = 0; i < cnt; i++)
-		xmb_multibuf_release(&mbs[i], cache);
+	struct xmb_bulk bulk = xmb_bulk_begin(cache);
+
+	for (uint32_t i = 0; i < cnt; i++) {
+		if (XMB_LIKELY(mbs[i].shape == XMB_MULTIBUF_SHAPE(1))) {
+			xmb_bulk_release(&bulk, &mbs[i].c[0]);
+			xmb_multibuf_forget(&mbs[i]);
+			continue;
+		}
+		xmb_bulk_end(&bulk);
+		xmb_multibuf_release_rest(&mbs[i], cache);
+		bulk = xmb_bulk_begin(cache);
+	}
+	xmb_bulk_end(&bulk);
 }
 
 struct xmb_chunk *xmb_multibuf_chunk(const struct xmb_multibuf *mb,
@@ -247,12 +259,38 @@ size_t xmb_multibuf_copy_from(struct xmb_multibuf *mb, size_t off,
 		len = chunk->len - off;
 		if (len > n - done)
 			len = n - done;
+		if (len && xmb_chunk_is_rdonly(chunk))
+			break;
 		if (len)
 			memcpy(xmb_chunk_data(chunk) + off, from + done, len);
 		done += len;
 		off = 0;
 	}
 	return done;
+}
+
+int xmb_multibuf_copy_part(const struct xmb_chunk *chunk, uint32_t from,
+			   uint32_t n, struct xmb_multibuf *part,
+			   struct xmb_cache *cache)
+{
+	int rc = xmb_multibuf_alloc(cache, n, 0, part);
+
+	if (rc < 0 || n == 0)
+		return rc;
+	xmb_multibuf_copy_from(part, 0, xmb_chunk_data(chunk) + from, n);
+	if (from + n == chunk->len)
+		xmb_multibuf_last(part)->flags |= chunk->flags & XMB_CHUNK_END;
+	return 0;
+}
+
+bool xmb_multibuf_has_end(const struct xmb_multibuf *mb)
+{
+	struct xmb_multibuf_iter iter;
+	struct xmb_chunk *chunk = xmb_multibuf_first(mb, &iter);
+
+	while (chunk && !xmb_chunk_is_end(chunk))
+		chunk = xmb_multibuf_next(&iter);
+	return chunk;
 }
 
 /* Add the lengths of cnt chunks; false if one is empty-handed or unsound. */

@@ -2,7 +2,7 @@
 #include "buf/pool.h"
 
 #include "base/log.h"
-#include "buf/multibuf.h"
+#include "buf/pool_priv.h"
 #include "buf/tracker_priv.h"
 
 #include <errno.h>
@@ -16,33 +16,6 @@ enum {
 };
 
 #define CNT_MAX (1u << 31) /* of frames, or spill blocks */
-#define NONE UINT32_MAX
-
-/*
- * A lock-free stack of indexes.  top is tag:32 | index:32; the tag rises with
- * every change, so that a top which is met again is not taken for the same.
- * Tokens say how many may be popped: a taker first takes tokens and then finds
- * as many elements, for a giver links its elements before it adds tokens.
- */
-struct stack_head {
-	_Atomic uint64_t top;
-	_Atomic uint32_t token_cnt;
-} __attribute__((aligned(XMB_CACHE_LINE)));
-
-struct xmb_pool_shared {
-	struct stack_head frames;
-	struct stack_head spills;
-	_Atomic int64_t foreign_cnt;
-	_Atomic uint32_t reserve;
-} __attribute__((aligned(XMB_CACHE_LINE)));
-
-/* A process's view of a stack: its head and where the links are. */
-struct stack {
-	struct stack_head *head;
-	uint8_t *links;
-	size_t stride;
-	uint32_t idx_cnt;
-};
 
 /* Where the parts of the side memory begin. */
 struct layout {
@@ -70,47 +43,19 @@ static struct layout layout_of(const struct xmb_pool_opts *opts)
 	return at;
 }
 
-static struct stack frame_stack(const struct xmb_pool *pool)
-{
-	return (struct stack){
-		.head = &pool->shared->frames,
-		.links = (uint8_t *)&pool->domain.trackers->link,
-		.stride = sizeof(struct xmb_tracker),
-		.idx_cnt = pool->domain.region_cnt,
-	};
-}
-
-/*
- * The free blocks' links are not in the blocks: a pop that has lost its race
- * may still read the link of a block that is a multibuf's again.
- */
-static struct stack spill_stack(const struct xmb_pool *pool)
-{
-	return (struct stack){
-		.head = &pool->shared->spills,
-		.links = (uint8_t *)(pool->domain.spills + pool->spill_cnt),
-		.stride = sizeof(uint32_t),
-		.idx_cnt = pool->spill_cnt,
-	};
-}
-
-static _Atomic uint32_t *stack_link(const struct stack *stack, uint32_t idx)
-{
-	return (_Atomic uint32_t *)(void *)(stack->links + idx * stack->stride);
-}
-
 static uint64_t next_top(uint64_t top, uint32_t idx)
 {
 	return ((top >> 32) + 1) << 32 | idx;
 }
 
 /* The indexes 0..cnt-1 become the stack's, 0 on top. */
-static void stack_init(const struct stack *stack)
+static void stack_init(const struct xmb_stack *stack)
 {
 	uint32_t cnt = stack->idx_cnt;
 
 	for (uint32_t i = 0; i < cnt; i++)
-		atomic_init(stack_link(stack, i), i + 1 < cnt ? i + 1 : NONE);
+		atomic_init(xmb_stack_link(stack, i),
+			    i + 1 < cnt ? i + 1 : XMB_STACK_END);
 	atomic_init(&stack->head->top, 0);
 	atomic_init(&stack->head->token_cnt, cnt);
 }
@@ -120,32 +65,35 @@ static void stack_init(const struct stack *stack)
  * for the sake of a pop that runs into one of them while its own top is gone:
  * it then sees a new top, too.
  */
-static void stack_push(const struct stack *stack, const uint32_t *idx,
+static void stack_push(const struct xmb_stack *stack, const uint32_t *idx,
 		       uint32_t cnt)
 {
-	struct stack_head *head = stack->head;
+	struct xmb_stack_head *head = stack->head;
 	uint64_t top;
 
 	for (uint32_t i = cnt; i-- > 1;)
-		atomic_store_explicit(stack_link(stack, idx[i]), idx[i - 1],
+		atomic_store_explicit(xmb_stack_link(stack, idx[i]), idx[i - 1],
 				      memory_order_release);
 	top = atomic_load_explicit(&head->top, memory_order_relaxed);
 	do {
-		atomic_store_explicit(stack_link(stack, idx[0]), (uint32_t)top,
-				      memory_order_release);
+		atomic_store_explicit(xmb_stack_link(stack, idx[0]),
+				      (uint32_t)top, memory_order_release);
 		/* Release pairs with the acquire of top in stack_pop(). */
 	} while (!atomic_compare_exchange_weak_explicit(
 		&head->top, &top, next_top(top, idx[cnt - 1]),
 		memory_order_release, memory_order_relaxed));
-	/* Pairs with take_tokens(): who has a token finds the element. */
-	atomic_fetch_add_explicit(&head->token_cnt, cnt, memory_order_release);
+	/*
+	 * Pairs with take_tokens(): who has a token finds the element.  What
+	 * more than a release it is, xmb_pool_tell() needs.
+	 */
+	atomic_fetch_add_explicit(&head->token_cnt, cnt, memory_order_seq_cst);
 }
 
 /* Take up to want tokens, but leave floor of them. */
-static uint32_t take_tokens(const struct stack *stack, uint32_t want,
+static uint32_t take_tokens(const struct xmb_stack *stack, uint32_t want,
 			    uint32_t floor)
 {
-	struct stack_head *head = stack->head;
+	struct xmb_stack_head *head = stack->head;
 	uint32_t have, cnt;
 
 	have = atomic_load_explicit(&head->token_cnt, memory_order_relaxed);
@@ -163,8 +111,8 @@ static uint32_t take_tokens(const struct stack *stack, uint32_t want,
  * Read the cnt uppermost indexes into idx, the uppermost last; false if links
  * changed under the walk, which then may have met anything.
  */
-static bool stack_walk(const struct stack *stack, uint64_t top, uint32_t *idx,
-		       uint32_t cnt, uint32_t *rest)
+static bool stack_walk(const struct xmb_stack *stack, uint64_t top,
+		       uint32_t *idx, uint32_t cnt, uint32_t *rest)
 {
 	uint32_t at = (uint32_t)top;
 
@@ -172,7 +120,7 @@ static bool stack_walk(const struct stack *stack, uint64_t top, uint32_t *idx,
 		if (at >= stack->idx_cnt)
 			return false;
 		idx[cnt] = at;
-		at = atomic_load_explicit(stack_link(stack, at),
+		at = atomic_load_explicit(xmb_stack_link(stack, at),
 					  memory_order_acquire);
 	}
 	*rest = at;
@@ -180,9 +128,10 @@ static bool stack_walk(const struct stack *stack, uint64_t top, uint32_t *idx,
 }
 
 /* Take cnt elements, for which the caller has tokens. */
-static void stack_pop(const struct stack *stack, uint32_t *idx, uint32_t cnt)
+static void stack_pop(const struct xmb_stack *stack, uint32_t *idx,
+		      uint32_t cnt)
 {
-	struct stack_head *head = stack->head;
+	struct xmb_stack_head *head = stack->head;
 	uint64_t top = atomic_load_explicit(&head->top, memory_order_acquire);
 
 	for (;;) {
@@ -203,7 +152,7 @@ static void stack_pop(const struct stack *stack, uint32_t *idx, uint32_t cnt)
 	}
 }
 
-static uint32_t stack_take(const struct stack *stack, uint32_t *idx,
+static uint32_t stack_take(const struct xmb_stack *stack, uint32_t *idx,
 			   uint32_t want, uint32_t floor)
 {
 	uint32_t cnt = take_tokens(stack, want, floor);
@@ -218,12 +167,14 @@ static void pool_release(struct xmb_domain *domain, uint32_t region,
 			 struct xmb_cache *cache)
 {
 	struct xmb_pool *pool = (struct xmb_pool *)domain;
-	struct stack stack = frame_stack(pool);
+	struct xmb_stack stack = xmb_stack_frames(pool);
 
 	(void)cache;
+	xmb_pool_name(pool, &region, 1, 0);
 	stack_push(&stack, &region, 1);
 	atomic_fetch_add_explicit(&pool->shared->foreign_cnt, 1,
 				  memory_order_relaxed);
+	xmb_pool_tell(pool);
 }
 
 size_t xmb_pool_footprint(const struct xmb_pool_opts *opts)
@@ -233,7 +184,8 @@ size_t xmb_pool_footprint(const struct xmb_pool_opts *opts)
 
 static void side_init(struct xmb_pool *pool)
 {
-	struct stack frames = frame_stack(pool), spills = spill_stack(pool);
+	struct xmb_stack frames = xmb_stack_frames(pool);
+	struct xmb_stack spills = xmb_stack_spills(pool);
 
 	for (uint32_t i = 0; i < pool->domain.region_cnt; i++) {
 		atomic_init(&pool->domain.words[i],
@@ -243,43 +195,67 @@ static void side_init(struct xmb_pool *pool)
 	stack_init(&frames);
 	stack_init(&spills);
 	atomic_init(&pool->shared->reserve, 0);
+	atomic_init(&pool->shared->waiting, 0);
 	atomic_init(&pool->shared->foreign_cnt, 0);
+	pool->shared->frame_len = pool->domain.region_len;
+	pool->shared->frame_cnt = pool->domain.region_cnt;
+	pool->shared->spill_cnt = pool->spill_cnt;
+}
+
+/* Make the process's own view of a pool whose side memory is there. */
+static int pool_open(struct xmb_pool *pool, void *side,
+		     const struct xmb_pool_opts *opts)
+{
+	struct layout at = layout_of(opts);
+	int ret;
+
+	XMB_ASSERT(side && (uintptr_t)side % XMB_CACHE_LINE == 0);
+	XMB_ASSERT(opts->base);
+	*pool = (struct xmb_pool){
+		.domain = {
+			.base = opts->base,
+			.words = (void *)((uint8_t *)side + at.words_off),
+			.trackers = (void *)((uint8_t *)side + at.trackers_off),
+			.spills = (void *)((uint8_t *)side + at.spills_off),
+			.region_len = opts->frame_len,
+			.region_cnt = opts->frame_cnt,
+			.last_len = opts->frame_len,
+			.release = pool_release,
+		},
+		.shared = side,
+		.spill_cnt = at.spill_cnt,
+	};
+	ret = xmb_domain_add(&pool->domain);
+	if (ret)
+		*pool = (struct xmb_pool){ 0 };
+	return ret;
 }
 
 int xmb_pool_init(struct xmb_pool *pool, void *side,
 		  const struct xmb_pool_opts *opts)
 {
-	struct layout at = layout_of(opts);
-	struct xmb_domain domain = {
-		.base = opts->base,
-		.words = (void *)((uint8_t *)side + at.words_off),
-		.trackers = (void *)((uint8_t *)side + at.trackers_off),
-		.spills = (void *)((uint8_t *)side + at.spills_off),
-		.region_len = opts->frame_len,
-		.region_cnt = opts->frame_cnt,
-		.last_len = opts->frame_len,
-		.release = pool_release,
-	};
 	int ret;
 
-	XMB_ASSERT(side && (uintptr_t)side % XMB_CACHE_LINE == 0);
-	XMB_ASSERT(opts->base);
 	if (opts->frame_len < 64 || opts->frame_len > XMB_REGION_LEN_MAX ||
 	    opts->frame_cnt < 1 || opts->frame_cnt > CNT_MAX ||
 	    opts->spill_cnt > CNT_MAX)
 		return -EINVAL;
-	*pool = (struct xmb_pool){
-		.domain = domain,
-		.shared = side,
-		.spill_cnt = at.spill_cnt,
-	};
-	ret = xmb_domain_add(&pool->domain);
-	if (ret) {
-		*pool = (struct xmb_pool){ 0 };
-		return ret;
-	}
-	side_init(pool);
-	return 0;
+	ret = pool_open(pool, side, opts);
+	if (ret == 0)
+		side_init(pool);
+	return ret;
+}
+
+int xmb_pool_join(struct xmb_pool *pool, void *side,
+		  const struct xmb_pool_opts *opts)
+{
+	const struct xmb_pool_shared *shared = side;
+
+	if (opts->frame_len != shared->frame_len ||
+	    opts->frame_cnt != shared->frame_cnt ||
+	    layout_of(opts).spill_cnt != shared->spill_cnt)
+		return -EINVAL;
+	return pool_open(pool, side, opts);
 }
 
 void xmb_pool_fini(struct xmb_pool *pool)
@@ -291,7 +267,8 @@ void xmb_pool_fini(struct xmb_pool *pool)
 void xmb_pool_set_reserve(struct xmb_pool *pool, uint32_t cnt)
 {
 	atomic_store_explicit(&pool->shared->reserve, cnt,
-			      memory_order_relaxed);
+			      memory_order_seq_cst);
+	xmb_pool_tell(pool); /* there may be more to have now */
 }
 
 uint32_t xmb_pool_free_cnt(const struct xmb_pool *pool)
@@ -317,20 +294,23 @@ void xmb_cache_init(struct xmb_cache *cache, struct xmb_pool *pool,
 
 void xmb_cache_fini(struct xmb_cache *cache)
 {
-	struct stack frames = frame_stack(cache->pool);
-	struct stack spills = spill_stack(cache->pool);
+	struct xmb_stack frames = xmb_stack_frames(cache->pool);
+	struct xmb_stack spills = xmb_stack_spills(cache->pool);
 
-	if (cache->cnt)
+	if (cache->cnt) {
+		xmb_pool_name(cache->pool, cache->frames, cache->cnt, 0);
 		stack_push(&frames, cache->frames, cache->cnt);
+	}
 	if (cache->spill_cnt)
 		stack_push(&spills, cache->spills, cache->spill_cnt);
 	cache->cnt = 0;
 	cache->spill_cnt = 0;
+	xmb_pool_tell(cache->pool);
 }
 
 uint32_t xmb_cache_fetch(struct xmb_cache *cache, uint32_t want, bool is_fill)
 {
-	struct stack stack = frame_stack(cache->pool);
+	struct xmb_stack stack = xmb_stack_frames(cache->pool);
 	uint32_t fetched[XMB_CACHE_MAX], cnt, floor;
 
 	want = xmb_min_u32(want, XMB_CACHE_MAX);
@@ -340,6 +320,7 @@ uint32_t xmb_cache_fetch(struct xmb_cache *cache, uint32_t want, bool is_fill)
 			  atomic_load_explicit(&cache->pool->shared->reserve,
 					       memory_order_relaxed);
 	cnt = stack_take(&stack, fetched, want - cache->cnt, floor);
+	xmb_pool_name(cache->pool, fetched, cnt, cache->who);
 	/* What the cache had is warmer than what comes: it stays on top. */
 	memmove(&cache->frames[cnt], cache->frames,
 		cache->cnt * sizeof(*cache->frames));
@@ -350,27 +331,38 @@ uint32_t xmb_cache_fetch(struct xmb_cache *cache, uint32_t want, bool is_fill)
 
 void xmb_cache_flush(struct xmb_cache *cache)
 {
-	struct stack stack = frame_stack(cache->pool);
+	struct xmb_stack stack = xmb_stack_frames(cache->pool);
 	uint32_t cnt = xmb_min_u32(XMB_CACHE_BATCH, (cache->cnt + 1) / 2);
 
 	if (cnt == 0)
 		return;
+	xmb_pool_name(cache->pool, cache->frames, cnt, 0);
 	stack_push(&stack, cache->frames, cnt);
 	cache->cnt -= cnt;
 	memmove(cache->frames, &cache->frames[cnt],
 		cache->cnt * sizeof(*cache->frames));
+	xmb_pool_tell(cache->pool);
+}
+
+/* Fill an empty cache of spill blocks, and name who has them. */
+static void spill_fetch(struct xmb_cache *cache)
+{
+	struct xmb_stack stack = xmb_stack_spills(cache->pool);
+
+	cache->spill_cnt = stack_take(&stack, cache->spills, SPILL_BATCH, 0);
+	/* Release: a pop that lost its race and reads this sees a new top. */
+	for (uint32_t i = 0; i < cache->spill_cnt; i++)
+		atomic_store_explicit(xmb_stack_link(&stack, cache->spills[i]),
+				      XMB_SPILL_TAKEN | XMB_OWNER_SELF,
+				      memory_order_release);
 }
 
 uint32_t xmb_cache_spill_get(struct xmb_cache *cache)
 {
-	if (cache->spill_cnt == 0) {
-		struct stack stack = spill_stack(cache->pool);
-
-		cache->spill_cnt = stack_take(&stack, cache->spills,
-					      SPILL_BATCH, 0);
-		if (cache->spill_cnt == 0)
-			return XMB_SPILL_NONE;
-	}
+	if (cache->spill_cnt == 0)
+		spill_fetch(cache);
+	if (cache->spill_cnt == 0)
+		return XMB_SPILL_NONE;
 	return cache->spills[--cache->spill_cnt];
 }
 
@@ -378,20 +370,24 @@ void xmb_cache_spill_put(struct xmb_cache *cache, struct xmb_domain *domain,
 			 uint32_t spill)
 {
 	struct xmb_pool *pool = (struct xmb_pool *)domain;
-	struct stack stack = spill_stack(pool);
+	struct xmb_stack stack = xmb_stack_spills(pool);
 
 	XMB_ASSERT(domain->spills && spill < pool->spill_cnt);
 	if (pool != cache->pool) {
 		stack_push(&stack, &spill, 1);
+		xmb_pool_tell(pool);
 		return;
 	}
-	if (cache->spill_cnt == XMB_SPILL_CACHE_MAX) {
-		stack_push(&stack, cache->spills, SPILL_BATCH);
-		cache->spill_cnt -= SPILL_BATCH;
-		memmove(cache->spills, &cache->spills[SPILL_BATCH],
-			cache->spill_cnt * sizeof(*cache->spills));
+	if (cache->spill_cnt < XMB_SPILL_CACHE_MAX) {
+		cache->spills[cache->spill_cnt++] = spill;
+		return;
 	}
+	stack_push(&stack, cache->spills, SPILL_BATCH);
+	cache->spill_cnt -= SPILL_BATCH;
+	memmove(cache->spills, &cache->spills[SPILL_BATCH],
+		cache->spill_cnt * sizeof(*cache->spills));
 	cache->spills[cache->spill_cnt++] = spill;
+	xmb_pool_tell(pool);
 }
 
 static uint8_t *check_set(uint32_t idx_cnt)
@@ -422,18 +418,18 @@ static bool check_mark(uint8_t *set, uint32_t idx, uint32_t idx_cnt,
 	return true;
 }
 
-static bool check_stack(const struct stack *stack, uint8_t *set,
+static bool check_stack(const struct xmb_stack *stack, uint8_t *set,
 			const char *what)
 {
 	uint32_t idx = (uint32_t)atomic_load(&stack->head->top);
 	uint32_t token_cnt = atomic_load(&stack->head->token_cnt), cnt = 0;
 
 	/* Marking bounds the walk even if the list has a loop. */
-	for (; idx != NONE; cnt++) {
+	for (; idx != XMB_STACK_END; cnt++) {
 		if (!check_mark(set, idx, stack->idx_cnt, what,
 				"the shared stack"))
 			return false;
-		idx = atomic_load(stack_link(stack, idx));
+		idx = atomic_load(xmb_stack_link(stack, idx));
 	}
 	if (cnt != token_cnt) {
 		xmb_log(XMB_LOG_ERROR, "pool check: the shared stack has %u"
@@ -446,7 +442,7 @@ static bool check_stack(const struct stack *stack, uint8_t *set,
 static bool check_spills(const struct xmb_pool *pool,
 			 struct xmb_cache *const *caches, uint32_t cache_cnt)
 {
-	struct stack stack = spill_stack(pool);
+	struct xmb_stack stack = xmb_stack_spills(pool);
 	uint8_t *set = check_set(pool->spill_cnt);
 	bool ok = set && check_stack(&stack, set, "spill block");
 
@@ -500,7 +496,7 @@ static bool check_words(const struct xmb_pool *pool, const uint8_t *set)
 bool xmb_pool_check(const struct xmb_pool *pool,
 		    struct xmb_cache *const *caches, uint32_t cache_cnt)
 {
-	struct stack stack = frame_stack(pool);
+	struct xmb_stack stack = xmb_stack_frames(pool);
 	uint32_t frame_cnt = pool->domain.region_cnt;
 	uint8_t *set = check_set(frame_cnt);
 	bool ok = set && check_stack(&stack, set, "frame");

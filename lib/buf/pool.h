@@ -29,6 +29,11 @@
  * Ownership  The caller provides frame memory and side memory, zeroed, which
  *            must outlive the pool.  `who` names the holder in the ledger.
  * Threads    A cache belongs to one thread at a time; a pool to all.
+ * Processes  Each makes its own struct xmb_pool over the shared memory, one by
+ *            init(), the others by join(), after xmb_domain_set_owner().  A
+ *            cache's who is not 0, and neither another process's owner id nor
+ *            the who of its caches: that is how the frames of a dead process
+ *            are found (reclaim.h).
  * Errors     0 or negative errno; a refused call changes nothing.
  */
 
@@ -44,19 +49,29 @@ struct xmb_pool_opts {
 	uint32_t spill_cnt; /* 0: one for each 8 frames, at least 16 */
 };
 
-struct xmb_pool_shared; /* stack heads, in the side memory */
+struct xmb_pool_shared; /* stack heads, in the side memory (pool_priv.h) */
+
+/*
+ * Who wants to know that frames or blocks came back while he waits for some.
+ * fn is called in the thread that put them on a shared stack, behind that and
+ * under no lock, inside of whatever call released them.
+ */
+struct xmb_pool_hook {
+	void (*fn)(struct xmb_pool_hook *hook);
+};
 
 struct xmb_pool {
 	struct xmb_domain domain;
 	struct xmb_pool_shared *shared;
 	uint32_t spill_cnt;
+	struct xmb_pool_hook *_Atomic hook; /* of this process */
 };
 
 struct xmb_cache {
 	struct xmb_pool *pool;
 	uint32_t cnt;	    /* frames[0..cnt) are free */
 	uint32_t spill_cnt; /* spills[0..spill_cnt) are free */
-	uint32_t who;	    /* written to frame words of APP frames */
+	uint32_t who;	    /* holder of its FREE and APP frames, not 0 */
 	int64_t app_cnt;    /* frames that became APP here minus left APP */
 	xmb_counter copies; /* times payload was copied in user space */
 	xmb_counter copied_bytes;
@@ -75,14 +90,32 @@ XMB_API size_t xmb_pool_footprint(const struct xmb_pool_opts *opts);
 XMB_API int xmb_pool_init(struct xmb_pool *pool, void *side,
 			  const struct xmb_pool_opts *opts);
 
-/* Take the pool's domain out of the table.  Caches must be finished. */
+/*
+ * Use the pool that another process has made: opts as there, but base and side
+ * wherever this process has mapped them.
+ * -EINVAL: side is of a pool of other lengths or counts.  -ENOSPC: 255 domains
+ * exist.
+ */
+XMB_API int xmb_pool_join(struct xmb_pool *pool, void *side,
+			  const struct xmb_pool_opts *opts);
+
+/*
+ * Take the pool's domain out of this process's table.  Its caches must be
+ * finished.
+ */
 XMB_API void xmb_pool_fini(struct xmb_pool *pool);
 
 /* Keep the last cnt frames of the shared stack for fill rings. */
 XMB_API void xmb_pool_set_reserve(struct xmb_pool *pool, uint32_t cnt);
 
+/* What the reserve is now. */
+XMB_API uint32_t xmb_pool_reserve_cnt(const struct xmb_pool *pool);
+
 /* Frames in the shared stack now; those in caches are not among them. */
 XMB_API uint32_t xmb_pool_free_cnt(const struct xmb_pool *pool);
+
+/* Spill blocks in the shared stack now. */
+XMB_API uint32_t xmb_pool_free_block_cnt(const struct xmb_pool *pool);
 
 /*
  * Frames of this pool that were released through another pool's cache: no
@@ -127,7 +160,8 @@ static inline void xmb_cache_put(struct xmb_cache *cache,
 		domain->release(domain, region, cache);
 		return;
 	}
-	if (XMB_UNLIKELY(cache->cnt == XMB_CACHE_MAX))
+	/* Until there is room: a hook may have filled the cache again. */
+	while (XMB_UNLIKELY(cache->cnt == XMB_CACHE_MAX))
 		xmb_cache_flush(cache);
 	cache->frames[cache->cnt++] = region;
 }
@@ -138,5 +172,27 @@ XMB_API uint32_t xmb_cache_spill_get(struct xmb_cache *cache);
 /* Give back a spill block of the domain's pool. */
 XMB_API void xmb_cache_spill_put(struct xmb_cache *cache,
 				 struct xmb_domain *domain, uint32_t spill);
+
+/*
+ * Let hook, which must live until the next call, know what comes back while
+ * somebody waits; NULL: nobody, once no other thread uses the pool.
+ * -EBUSY: the pool has one.
+ */
+XMB_API int xmb_pool_set_hook(struct xmb_pool *pool,
+			      struct xmb_pool_hook *hook);
+
+/*
+ * Say that somebody waits, or that nobody does any more.  Who says so and
+ * looks at the shared stack afterwards misses nothing: what comes later is
+ * told to the hook.
+ */
+XMB_API void xmb_pool_set_waiting(struct xmb_pool *pool, bool is_waiting);
+
+/*
+ * Give everything in the cache to those who wait; one load when nobody does.
+ * A thread that holds a cache calls this in each turn of its loop, and once
+ * more when it is about to sleep: frames in caches are seen by nobody else.
+ */
+XMB_API void xmb_cache_yield(struct xmb_cache *cache);
 
 #endif /* XMBUF_BUF_POOL_H */

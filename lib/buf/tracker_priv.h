@@ -25,6 +25,14 @@
  *      them, gen rises, the source's word gives them up.  A scan that sees one
  *      gen before and after has therefore missed no owner.
  *
+ * Shares of the same bytes are slots whose words overlap.  None of them may
+ * grow or be written through, so the rules need no exception: a byte that
+ * several words show is free for a claim when none shows it any more, and a
+ * chunk whose bytes no other word shows may be written again.  A share's slot
+ * is filled as a split's is, word and then gen, or a scan would miss it when
+ * the original goes meanwhile.  Of two that stop sharing at once none wins:
+ * each sees the other.
+ *
  * A claim shows its wish first and looks at the others then, as everybody
  * does: of two that want the same byte at least one sees the other.  Both may
  * fail, never both win.  This takes sequential consistency of the exchange and
@@ -94,9 +102,37 @@ static inline struct xmb_tracker *xmb_chunk_tracker(const struct xmb_chunk *c)
  */
 void xmb_slot_verify(const struct xmb_chunk *chunk, const char *doing);
 
+/* The same of any live chunk. */
+static inline void xmb_chunk_verify_any(const struct xmb_chunk *chunk,
+					const char *doing)
+{
+	if (xmb_chunk_is_excl(chunk))
+		xmb_chunk_verify(chunk, xmb_chunk_domain(chunk), doing);
+	else
+		xmb_slot_verify(chunk, doing);
+}
+
+/* What a read-only chunk gets for asking for more: -EPERM, if it is current. */
+static inline int xmb_slot_refuse(const struct xmb_chunk *chunk,
+				  const char *doing)
+{
+	xmb_slot_verify(chunk, doing);
+	return -EPERM;
+}
+
 /*
- * If no other chunk is left in the region, make this one exclusive; returns
- * whether it is.
+ * Split at a byte that it has, or share, an exclusive chunk of that domain into
+ * a handle that is {0}.
+ */
+void xmb_chunk_split_excl(const struct xmb_domain *domain,
+			  struct xmb_chunk *chunk, uint32_t at,
+			  struct xmb_chunk *tail);
+void xmb_chunk_share_excl(const struct xmb_domain *domain,
+			  struct xmb_chunk *chunk, struct xmb_chunk *clone);
+
+/*
+ * If no other chunk is left in the region, make this one exclusive, and
+ * writable; returns whether it is.
  */
 bool xmb_slot_try_excl(struct xmb_chunk *chunk);
 

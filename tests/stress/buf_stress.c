@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * lib/buf under threads: frames that one takes and another gives back, and
- * chunks of the same region in different threads that trim, claim, split, send
- * and release at once.  Whoever owns a byte writes its tag to it by a plain
- * store and expects to find it there: a byte with two owners shows as a wrong
- * tag, and to ThreadSanitizer as a data race.
+ * chunks of the same region in different threads that trim, claim, split,
+ * merge, share, send and release at once.  Whoever owns a byte alone writes
+ * its tag to it by a plain store and expects to find it there, who shares it
+ * only reads it: a byte with two owners shows as a wrong tag, and to
+ * ThreadSanitizer as a data race.
  *
  *      buf_stress [ROUNDS_1000 [THREADS [SEED]]]
  *
@@ -15,9 +16,10 @@
 #include "buf/chunk.h"
 #include "buf/handover.h"
 
+#include "thread_lab.h"
+
 #include <inttypes.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,29 +28,27 @@
 enum {
 	FRAME_LEN = 64,
 	FRAME_CNT = 4096,
-	RING_LEN = 64,
 	THREAD_MAX = 4,
-	HELD_MAX = 4,
-	OPS_PER_CHUNK = 12,
+	HELD_MAX = 5,
+	OPS_PER_CHUNK = 16,
 	TIME_LIMIT_S = 100,
 };
 
-/* A way for handles from one thread to another, one at each end. */
-struct ring {
-	_Atomic uint32_t head __attribute__((aligned(XMB_CACHE_LINE)));
-	_Atomic uint32_t tail __attribute__((aligned(XMB_CACHE_LINE)));
-	struct xmb_chunk chunks[RING_LEN];
-};
+/* What is counted of a part; what was never met was not tested. */
+enum kind { CLAIMED, BUSY, SPLIT, SENT, MERGED, SHARED, UNSHARED, READ_ALONG,
+	    GIVEN, FULL, KIND_CNT };
 
 struct worker {
 	struct xmb_cache cache;
-	struct ring ring;
+	struct ring ring;  /* work, from the thread before or from main */
+	struct ring gifts; /* shares, from the worker before */
 	pthread_t thread;
 	uint64_t seed;
 	uint32_t id;
 	uint64_t round_cnt;
 	uint32_t meet_cnt;
-	uint64_t claimed_cnt, busy_cnt, split_cnt, nospc_cnt, sent_cnt;
+	uint64_t cnt[KIND_CNT];
+	uint8_t sum; /* of what was read, so that it is read */
 };
 
 /* A chunk in a worker's hands, or in its TX ring. */
@@ -58,7 +58,8 @@ struct held {
 	uint8_t *data;
 	uint32_t len;
 	bool is_sent;
-	uint8_t tag;
+	uint8_t tag;	 /* what its bytes must be */
+	uint8_t own_tag; /* what they become when it may write them */
 };
 
 static struct xmb_pool pool;
@@ -76,37 +77,6 @@ static void hear(void *arg, enum xmb_log_level level, const char *text)
 	(void)arg;
 	(void)level;
 	fprintf(stderr, "%s\n", text);
-}
-
-static uint32_t rnd(uint64_t *seed, uint32_t below)
-{
-	*seed = *seed * UINT64_C(6364136223846793005) +
-		UINT64_C(1442695040888963407);
-	return (uint32_t)(*seed >> 33) % below;
-}
-
-static void ring_put(struct ring *ring, struct xmb_chunk *chunk)
-{
-	uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
-
-	while (head - atomic_load_explicit(&ring->tail, memory_order_acquire) ==
-	       RING_LEN)
-		sched_yield();
-	ring->chunks[head % RING_LEN] = *chunk;
-	*chunk = (struct xmb_chunk){ 0 };
-	atomic_store_explicit(&ring->head, head + 1, memory_order_release);
-}
-
-static struct xmb_chunk ring_get(struct ring *ring)
-{
-	uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
-	struct xmb_chunk chunk;
-
-	while (atomic_load_explicit(&ring->head, memory_order_acquire) == tail)
-		sched_yield();
-	chunk = ring->chunks[tail % RING_LEN];
-	atomic_store_explicit(&ring->tail, tail + 1, memory_order_release);
-	return chunk;
 }
 
 /* Part 1, in pairs: one worker allocates, and the next one only frees. */
@@ -151,6 +121,7 @@ static void mark(struct held *h)
 {
 	h->data = xmb_chunk_data(&h->chunk);
 	h->len = h->chunk.len;
+	h->tag = h->own_tag;
 	memset(h->data, h->tag, h->len);
 }
 
@@ -176,37 +147,104 @@ static void trim(struct worker *w, struct held *h)
 	h->len = h->chunk.len;
 }
 
+/* What the last owner wrote is read before the new one writes. */
+static void inherit(struct worker *w, struct held *h)
+{
+	const uint8_t *data = xmb_chunk_data(&h->chunk);
+
+	for (uint32_t i = 0; i < h->chunk.len; i++)
+		w->sum ^= data[i];
+	mark(h);
+}
+
 static void claim(struct worker *w, struct held *h)
 {
 	uint32_t n = 1 + rnd(&w->seed, 8);
 	int ret = rnd(&w->seed, 2) ? xmb_chunk_claim_prefix(&h->chunk, n) :
 				     xmb_chunk_claim_suffix(&h->chunk, n);
 
+	w->cnt[CLAIMED] += ret == 0;
+	w->cnt[BUSY] += ret == -EBUSY;
 	if (ret == 0)
-		w->claimed_cnt++;
-	else if (ret == -EBUSY)
-		w->busy_cnt++;
-	else if (ret != -ERANGE)
+		inherit(w, h);
+	else if (ret != -EBUSY && ret != -ERANGE &&
+		 (ret != -EPERM || !xmb_chunk_is_rdonly(&h->chunk)))
 		fail("a claim's error is none of its own", w->id);
-	if (ret == 0)
-		mark(h);
 }
 
 static void split(struct worker *w, struct held *h, struct held *spare)
 {
 	int ret;
 
+	if (xmb_chunk_is_rdonly(&h->chunk))
+		return;
 	ret = xmb_chunk_split(&h->chunk, rnd(&w->seed, h->chunk.len + 1),
 			      &spare->chunk);
-	if (ret == -ENOSPC) {
-		w->nospc_cnt++;
+	w->cnt[FULL] += ret == -ENOSPC;
+	if (ret == -ENOSPC)
 		return;
-	}
 	if (ret)
 		fail("a split's error is none of its own", w->id);
-	w->split_cnt++;
+	w->cnt[SPLIT]++;
 	mark(h);
 	mark(spare);
+}
+
+static void merge(struct worker *w, struct held *h, struct held *next)
+{
+	if (next->is_sent || xmb_chunk_merge(&h->chunk, &next->chunk))
+		return;
+	next->len = 0;
+	w->cnt[MERGED]++;
+	mark(h);
+}
+
+/* Keep the share, or give it to the next worker. */
+static void share_one(struct worker *w, struct held *h, struct held *spare)
+{
+	struct ring *gifts = &workers[(w->id + 1) % worker_cnt].gifts;
+	struct xmb_chunk clone = { 0 };
+	int ret = xmb_chunk_share(&h->chunk, &clone);
+
+	w->cnt[FULL] += ret == -ENOSPC;
+	if (ret == -ENOSPC)
+		return;
+	if (ret)
+		fail("a share's error is none of its own", w->id);
+	w->cnt[SHARED]++;
+	if (rnd(&w->seed, 4) && ring_try_put(gifts, &clone)) {
+		w->cnt[GIVEN]++;
+		return;
+	}
+	spare->chunk = clone;
+	spare->data = xmb_chunk_data(&clone);
+	spare->len = clone.len;
+	spare->tag = h->tag;
+}
+
+/* The giver's tag is in it, and stays as long as it is shared. */
+static void take_gift(struct worker *w, struct held *h)
+{
+	if (!ring_try_get(&w->gifts, &h->chunk))
+		return;
+	if (!xmb_chunk_is_rdonly(&h->chunk))
+		fail("a share came writable", w->id);
+	h->data = xmb_chunk_data(&h->chunk);
+	h->len = h->chunk.len;
+	h->tag = h->len ? h->data[0] : 0;
+}
+
+static void stop_sharing(struct worker *w, struct held *h)
+{
+	bool was_rdonly = xmb_chunk_is_rdonly(&h->chunk);
+	int ret = xmb_chunk_unshare(&h->chunk);
+
+	if (ret && (ret != -EBUSY || !was_rdonly))
+		fail("an unshare's error is none of its own", w->id);
+	w->cnt[READ_ALONG] += ret == -EBUSY;
+	w->cnt[UNSHARED] += ret == 0 && was_rdonly;
+	if (ret == 0)
+		inherit(w, h);
 }
 
 static void send(struct worker *w, struct held *h)
@@ -217,7 +255,7 @@ static void send(struct worker *w, struct held *h)
 		return;
 	h->addr = xmb_handover_tx(&w->cache, w->id + 1, &h->chunk, &is_excl);
 	h->is_sent = true;
-	w->sent_cnt++;
+	w->cnt[SENT]++;
 }
 
 /*
@@ -256,24 +294,33 @@ static void work_on(struct worker *w, struct held *held)
 {
 	struct held *h = &held[rnd(&w->seed, HELD_MAX)];
 	struct held *spare = &held[rnd(&w->seed, HELD_MAX)];
-	uint32_t op = rnd(&w->seed, 16);
+	uint32_t op = rnd(&w->seed, 24);
 
-	if (is_idle(h))
+	if (is_idle(h)) {
+		if (op < 4)
+			take_gift(w, h);
 		return;
+	}
 	expect_mark(w, h);
 	if (h->is_sent) {
-		if (op < 4)
+		if (op < 6)
 			end(w, h);
-	} else if (op < 3) {
+	} else if (op < 4) {
 		trim(w, h);
 	} else if (op < 10) {
 		claim(w, h);
 	} else if (op < 13) {
-		if (is_idle(spare))
-			split(w, h, spare);
-	} else if (op < 14) {
-		send(w, h);
+		is_idle(spare) ? split(w, h, spare) : merge(w, h, spare);
 	} else if (op < 15) {
+		merge(w, h, spare);
+	} else if (op < 17) {
+		if (is_idle(spare))
+			share_one(w, h, spare);
+	} else if (op < 21) {
+		stop_sharing(w, h);
+	} else if (op < 22) {
+		send(w, h);
+	} else if (op < 23) {
 		end(w, h);
 	}
 }
@@ -284,7 +331,7 @@ static void *share(void *arg)
 	struct held held[HELD_MAX] = { 0 };
 
 	for (uint32_t i = 0; i < HELD_MAX; i++)
-		held[i].tag = (uint8_t)(w->id << 4 | i | 0x80);
+		held[i].own_tag = (uint8_t)(w->id << 4 | i | 0x80);
 	for (uint64_t i = 0; i < w->round_cnt; i++) {
 		held[0].chunk = ring_get(&w->ring);
 		mark(&held[0]);
@@ -354,8 +401,8 @@ static bool push_edge(struct worker *w, struct xmb_chunk *chunk, uint32_t n)
 	int ret = w->id == 0 ? xmb_chunk_claim_suffix(chunk, n) :
 			       xmb_chunk_claim_prefix(chunk, n);
 
-	w->claimed_cnt += ret == 0;
-	w->busy_cnt += ret == -EBUSY;
+	w->cnt[CLAIMED] += ret == 0;
+	w->cnt[BUSY] += ret == -EBUSY;
 	if (ret == 0)
 		memset(xmb_chunk_data(chunk), (int)w->id, chunk->len);
 	return ret == 0;
@@ -398,26 +445,10 @@ static void duel_over_split(struct worker *w, struct xmb_chunk *chunk)
 	} else {
 		if (xmb_chunk_split(chunk, FRAME_LEN / 4, &tail))
 			fail("no slot for the third chunk", w->id);
-		w->split_cnt++;
+		w->cnt[SPLIT]++;
 	}
 	meet(w);
 	xmb_chunk_release(&tail, &w->cache);
-}
-
-/* On a CPU of its own where there are two, or they would only take turns. */
-static void pin(uint32_t id)
-{
-	cpu_set_t all, one;
-	int cpu = 0;
-
-	if (sched_getaffinity(0, sizeof(all), &all))
-		return;
-	id %= (uint32_t)CPU_COUNT(&all);
-	while (!CPU_ISSET(cpu, &all) || id-- > 0)
-		cpu++;
-	CPU_ZERO(&one);
-	CPU_SET(cpu, &one);
-	sched_setaffinity(0, sizeof(one), &one);
 }
 
 static void *duel(void *arg)
@@ -475,6 +506,13 @@ static void finish(struct xmb_cache *extra)
 		pthread_join(workers[i].thread, NULL);
 	xmb_chunk_release_bulk(duel_chunks, 2, extra);
 	for (uint32_t i = 0; i < worker_cnt; i++) {
+		struct xmb_chunk gift = { 0 };
+
+		/* What came after the next worker had ended. */
+		while (ring_try_get(&workers[i].gifts, &gift))
+			xmb_chunk_release(&gift, extra);
+	}
+	for (uint32_t i = 0; i < worker_cnt; i++) {
 		app_cnt += workers[i].cache.app_cnt;
 		xmb_cache_fini(&workers[i].cache);
 	}
@@ -489,28 +527,25 @@ static void finish(struct xmb_cache *extra)
 
 static void report(const char *part, uint64_t rounds, uint32_t kinds)
 {
-	uint64_t sums[5] = { 0 };
+	static const char *const names[KIND_CNT] = {
+		"claims", "busy", "splits", "sent", "merges", "shares",
+		"unshares", "read along", "given", "full",
+	};
 
-	for (uint32_t i = 0; i < worker_cnt; i++) {
-		struct worker *w = &workers[i];
+	printf("%s: %" PRIu64 " rounds, %u threads:", part, rounds, worker_cnt);
+	for (uint32_t kind = 0; kind < KIND_CNT; kind++) {
+		uint64_t sum = 0;
 
-		sums[0] += w->claimed_cnt;
-		sums[1] += w->busy_cnt;
-		sums[2] += w->split_cnt;
-		sums[3] += w->sent_cnt;
-		sums[4] += w->nospc_cnt;
-		w->claimed_cnt = w->busy_cnt = w->split_cnt = 0;
-		w->sent_cnt = w->nospc_cnt = 0;
+		for (uint32_t i = 0; i < worker_cnt; i++) {
+			sum += workers[i].cnt[kind];
+			workers[i].cnt[kind] = 0;
+		}
+		if (sum)
+			printf(" %s %" PRIu64, names[kind], sum);
+		if (sum == 0 && kind < kinds)
+			fail("some kind of call was never met", kind);
 	}
-	printf("%s: %" PRIu64 " rounds, %u threads: claims %" PRIu64
-	       ", busy %" PRIu64 ", splits %" PRIu64 ", sent %" PRIu64
-	       ", full %" PRIu64 "\n", part, rounds, worker_cnt, sums[0],
-	       sums[1], sums[2], sums[3], sums[4]);
-	/* What was never met was not tested. */
-	for (uint32_t i = 0; i < kinds; i++) {
-		if (sums[i] == 0)
-			fail("some kind of call was never met", i);
-	}
+	printf("\n");
 }
 
 static void run(uint64_t rounds, uint32_t thread_cnt, uint64_t seed)
@@ -526,8 +561,7 @@ static void run(uint64_t rounds, uint32_t thread_cnt, uint64_t seed)
 	xmb_cache_init(&extra, &pool, 99);
 	deal(&extra, rounds, seed);
 	finish(&extra);
-	/* All five slots are seldom taken by two threads. */
-	report("share", rounds, thread_cnt > 2 ? 5 : 4);
+	report("share", rounds, KIND_CNT);
 
 	xmb_cache_init(&extra, &pool, 99);
 	make_duel(&extra);
@@ -542,7 +576,7 @@ int main(int argc, char **argv)
 	struct xmb_pool_opts opts = {
 		.base = base, .frame_len = FRAME_LEN, .frame_cnt = FRAME_CNT,
 	};
-	uint64_t rounds = 1000 * (argc > 1 ? strtoull(argv[1], NULL, 10) : 200);
+	uint64_t rounds = 1000 * (argc > 1 ? strtoull(argv[1], NULL, 10) : 120);
 	uint64_t thread_cnt = argc > 2 ? strtoull(argv[2], NULL, 10) : 3;
 	uint64_t seed = argc > 3 ? strtoull(argv[3], NULL, 10) : 1;
 	size_t side_len = xmb_pool_footprint(&opts);

@@ -6,6 +6,7 @@ says, so a header that leans on the source tree or on its neighbours is found.
 """
 import os
 import pathlib
+import re
 import shlex
 import subprocess
 import tempfile
@@ -52,18 +53,18 @@ def stage(build, dest):
     found = sorted(dest.glob("**/xmbuf.pc"))
     if not faults and len(found) != 1:
         faults = [f"the install has {len(found)} files xmbuf.pc"]
+    # Each says the prefix that it will have: here it is below dest.
+    for path in dest.glob("**/xmbuf*.pc"):
+        path.write_text(re.sub(r"(?m)^prefix=", f"prefix={dest}",
+                               path.read_text()))
     return faults, found[0] if found else None
 
 
-def flags(pc, dest, *wanted):
-    """What pkg-config says, with the staged prefix for the one it will have."""
-    text = pc.read_text()
-    prefix = next(line.split("=")[1] for line in text.splitlines()
-                  if line.startswith("prefix="))
-    env = dict(os.environ, PKG_CONFIG_PATH=str(pc.parent))
-    out = subprocess.run(
-        ["pkg-config", f"--define-variable=prefix={dest}{prefix}", *wanted,
-         "xmbuf"], env=env, check=True, capture_output=True, text=True)
+def flags(pc, *wanted, package="xmbuf"):
+    """What pkg-config says of a package beside pc."""
+    out = subprocess.run(["pkg-config", *wanted, package],
+                         env=dict(os.environ, PKG_CONFIG_PATH=str(pc.parent)),
+                         check=True, capture_output=True, text=True)
     return shlex.split(out.stdout)
 
 
@@ -80,12 +81,12 @@ def build_and_run(cc, pc, dest, static):
     source = dest / "user.c"
     binary = dest / ("user-static" if static else "user")
     source.write_text(PROGRAM)
-    libs = flags(pc, dest, "--libs", *(["--static"] if static else []))
+    libs = flags(pc, "--libs", *(["--static"] if static else []))
     if static:
         libs = [f"-l:lib{lib[2:]}.a" if lib == "-lxmbuf" else lib
                 for lib in libs]
     faults = run([*cc, *WARNINGS, source, "-o", binary,
-                  *flags(pc, dest, "--cflags"), *libs])
+                  *flags(pc, "--cflags"), *libs])
     if faults:
         return faults
     paths = os.pathsep.join(str(path.parent)
@@ -109,9 +110,11 @@ def main():
         if not pc:
             return report.finish()
         include = next(dest.glob("**/xmbuf.h")).parent
-        cflags = flags(pc, dest, "--cflags")
+        cflags = flags(pc, "--cflags")
         installed = {str(path.relative_to(include / "xmbuf"))
                      for path in include.glob("xmbuf/*/*.h")}
+        adaptors = {path for path in installed if path.startswith("interop/")}
+        installed -= adaptors
         public = {str(path.relative_to(root / "lib"))
                   for path in root.glob("lib/*/*.h")
                   if not path.stem.endswith("_priv")}
@@ -124,6 +127,8 @@ def main():
         for path in sorted(installed):
             alone += compile_alone(cc, cflags, path, f"<xmbuf/{path}>")
         report.check("each public header compiles alone", alone)
+        report.check("so does each adaptor's, with its own flags",
+                     adapted(cc, pc, adaptors))
         report.check("the umbrella header compiles alone",
                      compile_alone(cc, cflags, "xmbuf.h", "<xmbuf.h>"))
         report.check("the umbrella header has all of them", umbrella(
@@ -133,6 +138,15 @@ def main():
         report.check("a program builds and runs with the static library",
                      build_and_run(cc, pc, dest, True))
     return report.finish()
+
+
+def adapted(cc, pc, adaptors):
+    if not adaptors:
+        yield "no adaptor is installed"
+    for path in sorted(adaptors):
+        cflags = flags(pc, "--cflags",
+                       package=f"xmbuf-{pathlib.Path(path).stem}")
+        yield from compile_alone(cc, cflags, path, f"<xmbuf/{path}>")
 
 
 def umbrella(cc, cflags, include, installed):

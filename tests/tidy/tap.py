@@ -3,7 +3,7 @@
 import pathlib
 import sys
 
-SKIPPED_DIRS = {".git", "__pycache__"}
+SKIPPED_DIRS = {".git", "__pycache__", "corpus"}
 
 
 class Report:

@@ -90,12 +90,13 @@ static inline uint32_t blocks_free(struct room *room)
 
 static inline void setup(void)
 {
-	room_init(&here, &(struct xmb_pool_opts){
-		.frame_len = FRAME_LEN, .frame_cnt = FRAME_CNT,
-		.spill_cnt = SPILL_CNT });
-	room_init(&there, &(struct xmb_pool_opts){
-		.frame_len = BIG_LEN, .frame_cnt = BIG_CNT,
-		.spill_cnt = BIG_SPILL_CNT });
+	room_init(&here, &(struct xmb_pool_opts){ .frame_len = FRAME_LEN,
+						  .frame_cnt = FRAME_CNT,
+						  .spill_cnt = SPILL_CNT });
+	room_init(&there,
+		  &(struct xmb_pool_opts){ .frame_len = BIG_LEN,
+					   .frame_cnt = BIG_CNT,
+					   .spill_cnt = BIG_SPILL_CNT });
 }
 
 static inline void room_fini(struct room *room, uint32_t frame_cnt,
@@ -155,14 +156,14 @@ static inline struct state take_state(const struct xmb_multibuf *mb,
 	return s;
 }
 
-#define EXPECT_REFUSED(mb, other, call, error)                               \
-	do {                                                                 \
-		struct state before = take_state(mb, other), after;          \
-		cr_expect(eq(int, call, error));                             \
-		after = take_state(mb, other);                               \
-		cr_expect(memcmp(&before, &after, sizeof(before)) == 0,      \
-			  "line %d: a refused call changed something",       \
-			  __LINE__);                                         \
+#define EXPECT_REFUSED(mb, other, call, error)                                 \
+	do {                                                                   \
+		struct state before = take_state(mb, other), after;            \
+		cr_expect(eq(int, call, error));                               \
+		after = take_state(mb, other);                                 \
+		cr_expect(memcmp(&before, &after, sizeof(before)) == 0,        \
+			  "line %d: a refused call changed something",         \
+			  __LINE__);                                           \
 	} while (0)
 
 static inline struct xmb_chunk chunk_of(struct room *room, uint32_t len)
@@ -184,8 +185,9 @@ static inline struct xmb_multibuf mb_of(struct room *room, uint32_t cnt,
 	for (uint32_t i = 0; i < cnt; i++) {
 		struct xmb_chunk chunk = chunk_of(room, len);
 
-		cr_assert(eq(int, xmb_multibuf_push_back(&mb, &chunk,
-							 &room->cache), 0));
+		cr_assert(eq(int,
+			     xmb_multibuf_push_back(&mb, &chunk, &room->cache),
+			     0));
 	}
 	for (uint32_t i = 0; i < mb.len; i++) {
 		byte = (uint8_t)(first + i);

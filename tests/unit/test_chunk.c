@@ -364,7 +364,7 @@ Test(chunk, check_compares_handle_word_and_slot)
 		bad[6].slot ^= 2;
 		bad[7].slot = 7;
 		bad[8].dom++;
-		bad[9].flags |= 2;
+		bad[9].flags |= 8;
 		bad[10].flags ^= XMB_CHUNK_EXCL;
 		bad[11].off = UINT32_MAX;
 		for (int i = 0; i < 12; i++)

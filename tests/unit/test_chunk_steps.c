@@ -9,6 +9,9 @@
  *      +--------+--------+----------+----------+-----+
  *        ops 0..                ops 0..          keeps the region shared
  *
+ * In a second round one of left's chunks has a share on the right, which adds
+ * it to what the right does.
+ *
  * This finds steps that are missing or in the wrong order, each time and on
  * any machine; memory orders are for ThreadSanitizer and buf_stress.
  */
@@ -27,10 +30,11 @@ static void step(void);
 
 #include "buf_lab.h"
 
-enum { FRAME_LEN = 64, STEP_MAX = 200, HANDLE_CNT = 6 };
+enum { FRAME_LEN = 64, STEP_MAX = 200, HANDLE_CNT = 8 };
 
 static struct lab lab;
-/* Left, what left splits off, the same right, far right and its tail. */
+/* Left, what left splits off, the same right, far right and its tail; what
+ * right shares with left, and what it splits off or shares of that. */
 static struct xmb_chunk h[HANDLE_CNT];
 #define L (&h[0])
 #define LT (&h[1])
@@ -38,6 +42,8 @@ static struct xmb_chunk h[HANDLE_CNT];
 #define RT (&h[3])
 #define C (&h[4])
 #define CT (&h[5])
+#define S (&h[6])
+#define ST (&h[7])
 
 /* What happens before step number countdown, and what the hook sees of it. */
 static void (*inject[2])(void);
@@ -66,7 +72,10 @@ static void claim(struct xmb_chunk *chunk, bool is_prefix, uint32_t n)
 		return;
 	ret = is_prefix ? xmb_chunk_claim_prefix(chunk, n) :
 			  xmb_chunk_claim_suffix(chunk, n);
-	cr_assert(ret == 0 || ret == -EBUSY || ret == -ERANGE);
+	if (xmb_chunk_is_rdonly(chunk))
+		cr_assert(eq(int, ret, -EPERM));
+	else
+		cr_assert(ret == 0 || ret == -EBUSY || ret == -ERANGE);
 }
 
 static void split(struct xmb_chunk *chunk, uint32_t at, struct xmb_chunk *tail)
@@ -74,7 +83,35 @@ static void split(struct xmb_chunk *chunk, uint32_t at, struct xmb_chunk *tail)
 	if (!xmb_chunk_is_live(chunk) || xmb_chunk_is_live(tail))
 		return;
 	cr_assert(eq(int, xmb_chunk_split(chunk, xmb_min_u32(at, chunk->len),
-					  tail), 0));
+					  tail),
+		     xmb_chunk_is_rdonly(chunk) ? -EPERM : 0));
+}
+
+static void share(struct xmb_chunk *chunk, struct xmb_chunk *clone)
+{
+	if (!xmb_chunk_is_live(chunk) || xmb_chunk_is_live(clone))
+		return;
+	cr_assert(eq(int, xmb_chunk_share(chunk, clone), 0));
+}
+
+static void stop_sharing(struct xmb_chunk *chunk)
+{
+	int ret = xmb_chunk_unshare(chunk);
+
+	cr_assert(ret == 0 || ret == -EBUSY);
+	cr_assert(eq(int, xmb_chunk_is_rdonly(chunk), ret == -EBUSY));
+}
+
+static void merge(struct xmb_chunk *chunk, struct xmb_chunk *next)
+{
+	uint32_t len = chunk->len + next->len;
+	bool is_fit = xmb_chunk_is_live(chunk) && xmb_chunk_is_live(next) &&
+		      chunk->off + chunk->len == next->off;
+
+	if (!is_fit || xmb_chunk_is_rdonly(chunk) || xmb_chunk_is_rdonly(next))
+		return;
+	cr_assert(eq(int, xmb_chunk_merge(chunk, next), 0));
+	cr_assert(eq(u32, chunk->len, len));
 }
 
 static void l_claim_8(void) { claim(L, false, 8); }
@@ -101,24 +138,57 @@ static void r_truncate(void) { xmb_chunk_truncate(R, 0); }
 static void r_release(void) { xmb_chunk_release(R, &lab.cache); }
 static void rt_claim_8(void) { claim(RT, true, 8); }
 static void rt_release(void) { xmb_chunk_release(RT, &lab.cache); }
+static void l_merge(void) { merge(L, LT); }
+static void r_merge(void) { merge(R, RT); }
+static void l_share(void) { share(L, LT); }
+static void r_share(void) { share(R, RT); }
+static void l_unshare(void) { stop_sharing(L); }
+static void lt_unshare(void) { stop_sharing(LT); }
+static void r_unshare(void) { stop_sharing(R); }
+static void s_claim_8(void) { claim(S, true, 8); }
+static void s_claim_behind(void) { claim(S, false, 8); }
+static void s_split_8(void) { split(S, 8, ST); }
+static void s_truncate(void) { xmb_chunk_truncate(S, S->len / 2); }
+static void s_discard(void) { xmb_chunk_discard_prefix(S, S->len / 2); }
+static void s_share(void) { share(S, ST); }
+static void s_unshare(void) { stop_sharing(S); }
+static void s_merge(void) { merge(S, ST); }
+static void s_release(void) { xmb_chunk_release(S, &lab.cache); }
+static void st_unshare(void) { stop_sharing(ST); }
+static void st_release(void) { xmb_chunk_release(ST, &lab.cache); }
 
 typedef void call_fn(void);
 
 static call_fn *const left[] = {
 	l_claim_8, l_claim_16, l_claim_24, l_split_0, l_split_8, l_split_all,
 	l_truncate, l_release, lt_claim_8, lt_claim_back_8, lt_discard,
-	lt_release, NULL,
+	lt_release, l_merge, l_share, l_unshare, NULL,
 };
 static call_fn *const right[] = {
 	r_claim_8, r_claim_16, r_claim_24, r_claim_32, r_claim_behind,
 	r_split_0, r_split_8, r_discard, r_truncate, r_release, rt_claim_8,
-	rt_release, NULL,
+	rt_release, r_merge, r_share, r_unshare, NULL,
+};
+
+/* Where left and right have shares of the same bytes. */
+static call_fn *const left_sharing[] = {
+	l_claim_8, l_claim_24, l_split_8, l_truncate, l_release, l_merge,
+	l_share, l_unshare, lt_claim_8, lt_discard, lt_release, lt_unshare,
+	NULL,
+};
+static call_fn *const right_sharing[] = {
+	s_claim_8, s_claim_behind, s_split_8, s_truncate, s_discard, s_share,
+	s_unshare, s_merge, s_release, st_unshare, st_release, r_claim_16,
+	r_claim_32, r_release, NULL,
 };
 
 /* Which handles there are, and how much is between left and right. */
 struct scene {
 	bool has_far, has_left_tail;
 	uint32_t gap;
+	/* What of left is shared, and which bytes the share then has. */
+	const struct xmb_chunk *shared;
+	uint32_t from, to;
 };
 
 static void set_up(const struct scene *scene)
@@ -136,11 +206,18 @@ static void set_up(const struct scene *scene)
 		split(L, 16, LT);
 	xmb_chunk_truncate(scene->has_left_tail ? LT : L,
 			   (scene->has_left_tail ? 16 : 32) - scene->gap);
+	if (!scene->shared)
+		return;
+	share(&h[scene->shared - h], S);
+	xmb_chunk_slice(S, scene->from, xmb_min_u32(scene->to, S->len));
 }
 
 static bool overlap(const struct xmb_chunk *a, const struct xmb_chunk *b)
 {
-	return a->off < b->off + b->len && b->off < a->off + a->len;
+	if (xmb_chunk_is_rdonly(a) && xmb_chunk_is_rdonly(b))
+		return false;
+	return a->len > 0 && b->len > 0 && a->off < b->off + b->len &&
+	       b->off < a->off + a->len;
 }
 
 /* No byte has two owners, and all go home. */
@@ -225,6 +302,28 @@ Test(chunk_steps, no_byte_has_two_owners_wherever_a_neighbour_cuts_in)
 
 		cnt += try_all(&scene, left, right);
 		cnt += try_all(&scene, right, left);
+	}
+	cr_expect(gt(u32, cnt, 100000));
+	is_inside = true;
+	lab_close(&lab);
+}
+
+Test(chunk_steps, nobody_writes_what_another_reads_wherever_it_cuts_in)
+{
+	uint32_t cnt = 0;
+
+	lab_open(&lab, FRAME_LEN, 1, 0);
+	for (uint32_t i = 0; i < 24; i++) {
+		struct scene scene = {
+			.gap = (i & 1) * 8,
+			.has_left_tail = i & 2,
+			.shared = i & 2 && i & 4 ? LT : L,
+			.from = i / 8 == 1 ? 8 : 0,
+			.to = i / 8 == 2 ? 8 : FRAME_LEN,
+		};
+
+		cnt += try_all(&scene, left_sharing, right_sharing);
+		cnt += try_all(&scene, right_sharing, left_sharing);
 	}
 	cr_expect(gt(u32, cnt, 100000));
 	is_inside = true;

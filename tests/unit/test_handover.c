@@ -253,7 +253,7 @@ Test(handover, of_two_with_the_same_start_the_shorter_is_completed)
 	struct xmb_tracker *t;
 	uint64_t addr;
 
-	/* No call makes two such chunks yet; two sharers of bytes will. */
+	/* Made by hand, so that the ends are just these. */
 	xmb_chunk_alloc(&lab.cache, &a);
 	xmb_chunk_split(&a, 1000, &b);
 	xmb_chunk_split(&b, 100, &c);

@@ -4,15 +4,10 @@
  * packets, and after each the handles, the bytes, the frames and the blocks are
  * what the model says.  A refusal is right only where something is short.
  */
-#include "multibuf_model.h"
+#include "multibuf_edits.h"
 
-static void count(int rc)
-{
-	if (rc == 0)
-		done_cnt++;
-	else
-		refused_cnt++;
-}
+#include <stdlib.h>
+#include <time.h>
 
 static void do_alloc(uint32_t i, uint32_t c)
 {
@@ -47,9 +42,8 @@ static void push(uint32_t i, uint32_t c, struct xmb_chunk *chunk,
 		 const struct piece *p, bool is_front)
 {
 	struct model *m = &models[i];
-	int rc = is_front ?
-			 xmb_multibuf_push_front(&mbs[i], chunk, &caches[c]) :
-			 xmb_multibuf_push_back(&mbs[i], chunk, &caches[c]);
+	int rc = is_front ? xmb_multibuf_push_front(&mbs[i], chunk, &caches[c])
+			  : xmb_multibuf_push_back(&mbs[i], chunk, &caches[c]);
 
 	count(rc);
 	MUST(xmb_chunk_is_live(chunk) == (rc < 0));
@@ -89,9 +83,8 @@ static void do_move(uint32_t i, uint32_t j, uint32_t c)
 	struct xmb_chunk chunk = { 0 };
 	bool is_front = rnd(2);
 	struct piece p;
-	int rc = is_front ?
-			 xmb_multibuf_pop_front(&mbs[i], &chunk, &caches[c]) :
-			 xmb_multibuf_pop_back(&mbs[i], &chunk, &caches[c]);
+	int rc = is_front ? xmb_multibuf_pop_front(&mbs[i], &chunk, &caches[c])
+			  : xmb_multibuf_pop_back(&mbs[i], &chunk, &caches[c]);
 
 	MUST(rc == (m->cnt ? 0 : -ENOENT));
 	if (rc < 0)
@@ -99,110 +92,6 @@ static void do_move(uint32_t i, uint32_t j, uint32_t c)
 	p = m->p[is_front ? 0 : m->cnt - 1];
 	model_remove(m, is_front ? 0 : m->cnt - 1, 1);
 	push(j, c, &chunk, &p, rnd(2));
-}
-
-static void do_join(uint32_t i, uint32_t j, uint32_t c)
-{
-	struct model *m = &models[i], *other = &models[j];
-	bool is_front = rnd(2);
-	int rc = is_front ? xmb_multibuf_prepend(&mbs[i], &mbs[j], &caches[c]) :
-			    xmb_multibuf_append(&mbs[i], &mbs[j], &caches[c]);
-
-	count(rc);
-	if (i == j) {
-		MUST(rc == -EINVAL);
-		return;
-	}
-	if (rc < 0) {
-		MUST(rc == -ENOBUFS);
-		MUST(is_short(c, i, j, m->cnt + other->cnt, 0));
-		return;
-	}
-	model_insert(m, is_front ? 0 : m->cnt, other->p, other->cnt);
-	other->cnt = other->len = other->user = 0;
-}
-
-/* Pieces k.. of mbs[i] were copied into fresh frames: meet those. */
-static void model_copied(uint32_t i, uint32_t k, uint32_t c, struct piece old)
-{
-	uint32_t frame_len = opts[cache_pool[c]].frame_len, n;
-
-	copy_cnt++;
-	copy_len += old.len;
-	for (; old.len > 0; old.off += n, old.len -= n) {
-		struct piece p = piece_of(xmb_multibuf_chunk(&mbs[i], k));
-
-		n = old.len < frame_len ? old.len : frame_len;
-		MUST(p.pool == cache_pool[c] && p.off == 0 && p.len == n);
-		memcpy(truth[p.pool][p.region],
-		       &truth[old.pool][old.region][old.off], n);
-		model_insert(&models[i], k++, &p, 1);
-	}
-}
-
-/* Anywhere, and beyond; or inside the piece whose region is fullest. */
-static uint32_t pick_cut(const struct model *m)
-{
-	uint32_t most = 0, at = rnd(m->len + 2), from = 0;
-
-	if (rnd(2))
-		return at;
-	for (uint32_t k = 0; k < m->cnt; k++) {
-		if (m->p[k].len > 1 && pieces_in(&m->p[k]) > most) {
-			most = pieces_in(&m->p[k]);
-			at = from + 1 + rnd(m->p[k].len - 1);
-		}
-		from += m->p[k].len;
-	}
-	return at;
-}
-
-static void do_split(uint32_t i, uint32_t j, uint32_t c)
-{
-	struct model *m = &models[i], *tail = &models[j];
-	uint32_t at = pick_cut(m), off = 0, k = 0, n = 0, frame_cnt, blocks;
-	bool is_copied = false, may_fail = false;
-	struct piece head, rest;
-	int rc;
-
-	if (i == j || mbs[j].cnt > 0)
-		return;
-	if (at <= m->len) {
-		k = model_seek(m, at, &off);
-		is_copied = off && pieces_in(&m->p[k]) == XMB_TRACKER_SLOTS;
-		n = is_copied ? xmb_min_u32(off, m->p[k].len - off) : 0;
-		frame_cnt = (n + opts[cache_pool[c]].frame_len - 1) /
-			    opts[cache_pool[c]].frame_len;
-		blocks = frame_cnt > 3 ? (frame_cnt - 1) / 3 : 0;
-		may_fail = is_copied &&
-			   (frames_for(c) < frame_cnt ||
-			    is_short(c, i, i, m->cnt + frame_cnt, blocks));
-	}
-	rc = xmb_multibuf_split(&mbs[i], at, &mbs[j], &caches[c]);
-	count(rc);
-	if (rc < 0) {
-		MUST(at > m->len ? rc == -ERANGE : may_fail && rc == -ENOBUFS);
-		return;
-	}
-	MUST(at <= m->len);
-	tail->user = m->user;
-	model_insert(tail, 0, &m->p[k], m->cnt - k);
-	model_remove(m, k, m->cnt - k);
-	if (off == 0)
-		return;
-	head = rest = tail->p[0];
-	head.len = off;
-	rest.off += off;
-	rest.len -= off;
-	model_remove(tail, 0, 1);
-	if (!is_copied || n < rest.len)
-		model_insert(tail, 0, &rest, 1);
-	if (!is_copied || n == rest.len)
-		model_insert(m, m->cnt, &head, 1);
-	if (is_copied && n < rest.len)
-		model_copied(i, m->cnt, c, head);
-	else if (is_copied)
-		model_copied(j, 0, c, rest);
 }
 
 static void do_trim(uint32_t i, uint32_t c)
@@ -235,19 +124,20 @@ static void do_claim(uint32_t i)
 {
 	struct model *m = &models[i];
 	bool is_front = rnd(2);
-	struct piece *p = is_front ? m->p : &m->p[m->cnt - 1];
-	uint32_t n = rnd(48), edge, region_len;
+	struct piece *p = is_front || !m->cnt ? m->p : &m->p[m->cnt - 1];
+	uint32_t n = rnd(48), edge;
 	int want = n ? -ERANGE : 0, rc;
 
 	if (m->cnt > 0) {
-		region_len = opts[p->pool].frame_len;
 		edge = is_front ? p->off : p->off + p->len;
-		if (n <= (is_front ? p->off : region_len - edge))
+		if (n > 0 && p->flags & XMB_CHUNK_RDONLY)
+			want = -EPERM;
+		else if (n <= (is_front ? p->off : region_len(p->pool) - edge))
 			want = claim_result(p, edge - (is_front ? n : 0),
 					    edge + (is_front ? 0 : n), edge);
 	}
-	rc = is_front ? xmb_multibuf_claim_prefix(&mbs[i], n) :
-			xmb_multibuf_claim_suffix(&mbs[i], n);
+	rc = is_front ? xmb_multibuf_claim_prefix(&mbs[i], n)
+		      : xmb_multibuf_claim_suffix(&mbs[i], n);
 	count(rc);
 	MUST(rc == want);
 	if (rc < 0 || n == 0)
@@ -261,7 +151,9 @@ static void do_claim(uint32_t i)
 static void do_get(uint32_t i)
 {
 	uint32_t len = models[i].len, off = rnd(len + 2), n = rnd(len + 2);
-	uint8_t tmp[LEN_MAX], copy[LEN_MAX], *p;
+	static uint8_t tmp[LEN_MAX], copy[LEN_MAX];
+	struct xmb_multibuf_index index;
+	uint8_t *p;
 
 	p = xmb_multibuf_get(&mbs[i], off, n, tmp);
 	MUST(!p == (off > len || n > len - off));
@@ -269,19 +161,65 @@ static void do_get(uint32_t i)
 		return;
 	MUST(xmb_multibuf_copy_to(&mbs[i], off, copy, n) == n);
 	MUST(memcmp(p, copy, n) == 0);
+	MUST(xmb_multibuf_index_at(&mbs[i], off, &index) == 0);
+	MUST(off == len ? index.chunk == mbs[i].cnt && index.byte == 0
+			: n == 0 || *xmb_multibuf_at(&mbs[i], index) == *copy);
 	write_new(i, off, off + n);
+}
+
+/* The calls of edit.h. */
+static void do_edit(uint32_t i, uint32_t j, uint32_t c)
+{
+	switch (op) {
+	case 15:
+	case 16:
+		do_insert(i, j, c);
+		break;
+	case 17:
+	case 18:
+		do_take(i, c);
+		break;
+	case 19:
+		do_discard(i, c);
+		break;
+	case 20:
+		do_grow(i, c);
+		break;
+	case 21:
+		do_align(i, c);
+		break;
+	case 22:
+		do_share(i, c);
+		break;
+	case 23:
+		do_unshare(i);
+		break;
+	case 24:
+		do_fragment(i, c);
+		break;
+	case 25:
+		do_reserve(i, c);
+		break;
+	case 26:
+		if (rnd(2))
+			do_write(i, c);
+		else
+			do_attach(i, c);
+		break;
+	default:
+		xmb_multibuf_release(&mbs[i], &caches[c]);
+		models[i].cnt = models[i].len = models[i].user = 0;
+	}
 }
 
 static void do_step(void)
 {
 	uint32_t i = rnd(MB_CNT), j = rnd(MB_CNT), c = rnd(CACHE_CNT);
-	uint32_t op = rnd(16);
 
+	op = rnd(28);
 	/* A split wants an empty tail. */
-	for (uint32_t k = 0; op >= 7 && op <= 10 && k < MB_CNT; k++) {
-		if (mbs[j].cnt > 0)
-			j = (j + 1) % MB_CNT;
-	}
+	if (op >= 7 && op <= 10 && pick_empty() < MB_CNT)
+		j = pick_empty();
 	switch (op) {
 	case 0:
 	case 1:
@@ -292,8 +230,10 @@ static void do_step(void)
 		do_push(i, c);
 		break;
 	case 4:
-	case 5:
 		do_move(i, j, c);
+		break;
+	case 5:
+		do_chunk(i, j, c);
 		break;
 	case 6:
 		do_join(i, j, c);
@@ -321,23 +261,21 @@ static void do_step(void)
 		xmb_cache_fini(&caches[c]);
 		break;
 	default:
-		if (rnd(2))
-			break;
-		xmb_multibuf_release(&mbs[i], &caches[c]);
-		models[i].cnt = models[i].len = models[i].user = 0;
+		do_edit(i, j, c);
 	}
 	verify(i);
 	verify(j);
 }
 
-static void run(void)
+static void run(uint32_t step_cnt)
 {
 	struct xmb_cache *of_pool[POOL_CNT][2] = {
-		{ &caches[0], &caches[1] }, { &caches[2] },
+		{ &caches[0], &caches[1] },
+		{ &caches[2] },
 	};
 
 	rng = seed;
-	for (step = 1; step <= STEP_CNT; step++) {
+	for (step = 1; step <= step_cnt; step++) {
 		do_step();
 		if (step % 64 == 0)
 			verify_all();
@@ -348,25 +286,55 @@ static void run(void)
 	for (uint32_t i = 0; i < POOL_CNT; i++)
 		MUST(xmb_pool_check(&pools[i], of_pool[i], 2 - i));
 	MUST(blocks_used(0) + blocks_used(1) == 0);
+	for (uint32_t i = POOL_CNT; i < AREA_CNT; i++)
+		MUST(span_dom[i] == 0);
 }
 
-Test(multibuf_model, random_calls_agree_with_the_model, .timeout = 60)
+/* Pools of this setting, runs with several seeds, and the pools' end. */
+static void run_setting(const struct setting *setting, uint32_t step_cnt)
 {
+	opts = setting->opts;
+	span_len = setting->span_len;
+	memset(side, 0, sizeof(side));
 	for (uint32_t i = 0; i < POOL_CNT; i++) {
 		struct xmb_pool_opts o = opts[i];
 
 		o.base = frames[i];
+		MUST(o.frame_cnt * o.frame_len <= AREA_LEN_MAX);
 		MUST(xmb_pool_footprint(&o) <= sizeof(side[i]));
 		MUST(xmb_pool_init(&pools[i], side[i], &o) == 0);
 	}
 	for (uint32_t c = 0; c < CACHE_CNT; c++)
 		xmb_cache_init(&caches[c], &pools[cache_pool[c]], c + 1);
-	for (seed = 1; seed <= 3; seed++)
-		run();
+	copy_cnt = copy_len = 0;
+	for (uint32_t i = 0; i < 2; i++, seed++)
+		run(step_cnt);
+	for (uint32_t c = 0; c < CACHE_CNT; c++)
+		xmb_cache_fini(&caches[c]);
+	xmb_pool_fini(&pools[0]);
+	xmb_pool_fini(&pools[1]);
+}
+
+/* XMB_STEPS: so many calls in all, with seeds that differ from run to run. */
+Test(multibuf_model, random_calls_agree_with_the_model, .timeout = 1800)
+{
+	const char *steps = getenv("XMB_STEPS");
+	uint32_t run_cnt = 2 * sizeof(settings) / sizeof(settings[0]);
+	uint32_t step_cnt =
+		steps ? (uint32_t)strtoul(steps, NULL, 10) / run_cnt : STEP_CNT;
+
+	seed = 1;
+	if (steps) {
+		seed = (uint32_t)time(NULL) | 1;
+		cr_log_info("seed %u", seed);
+	}
+	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
+		run_setting(&settings[i], step_cnt);
+		cr_expect(gt(u64, copy_cnt, step_cnt / 100));
+	}
 	/* The run is worth something only if it went everywhere. */
-	cr_expect(gt(u32, done_cnt, STEP_CNT));
-	cr_expect(gt(u32, refused_cnt, STEP_CNT / 20));
-	cr_expect(gt(u64, copy_cnt, STEP_CNT / 50));
-	cr_log_info("%u done, %u refused, %u copies", done_cnt, refused_cnt,
-		    (unsigned int)copy_cnt);
+	cr_expect(gt(u64, done_cnt, step_cnt));
+	cr_expect(gt(u64, refused_cnt, step_cnt / 20));
+	cr_log_info("%llu done, %llu refused", (unsigned long long)done_cnt,
+		    (unsigned long long)refused_cnt);
 }
