@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What scripts/bench says of what it measured: a table, JSON, or Markdown."""
+import statistics
+from typing import NamedTuple
+
+FOREIGN_MAX = 0.04   # of the window: more user time of others spoils a round
+
+
+class Row(NamedTuple):
+    """What was measured turn about: {contender: [sample, ...]}."""
+    name: str
+    unit: str
+    what: str
+    samples: dict
+
+
+def median(samples, key="value"):
+    values = [s[key] for s in samples if key in s]
+    return statistics.median(values) if values else None
+
+
+def spread(*lists):
+    """The widest (max - min) / median of the lists."""
+    widths = [(max(v) - min(v)) / statistics.median(v)
+              for v in lists if v and statistics.median(v)]
+    return round(max(widths), 4) if widths else 0
+
+
+def ratio(unit, ours, peer):
+    """Above 1 we are better."""
+    if unit == "lost/million":
+        return (1e6 - ours) / (1e6 - peer) if peer < 1e6 else float("inf")
+    pair = (ours, peer) if unit == "Mpps" else (peer, ours)
+    return pair[0] / pair[1] if pair[1] else float("inf")
+
+
+def peers_of(bench, samples):
+    """All but us; of the bare loops the best one alone."""
+    bare = [n for n in samples if n.startswith("bare") and samples[n]]
+    if bare:
+        best = min if bench == "stall" else max
+        chosen = best(bare, key=lambda n: median(samples[n]))
+    return [n for n in samples
+            if not n.startswith("xmbuf") and samples[n] and (n not in bare or n == chosen)]
+
+
+def objects(bench, row):
+    """One for each peer, and one more for the busy time if both are known.
+
+    Where no peer has such a step: one, of nobody.
+    """
+    samples = row.samples
+    if not samples["xmbuf"]:
+        return
+    for peer in peers_of(bench, samples):
+        for key, name, of in (("value", row.name, row.unit),
+                              ("busy_ns", f"{row.name} busy", "ns/packet"),
+                              ("turn_ns", f"{row.name} busy+kernel", "ns/packet")):
+            ours, theirs = median(samples["xmbuf"], key), median(samples[peer], key)
+            if ours is None or theirs is None:
+                continue
+            lists = [[s[key] for s in samples[n] if key in s] for n in ("xmbuf", peer)]
+            yield {"bench": bench, "row": name, "unit": of, "ours": round(ours, 4),
+                   "peer": peer, "peer_value": round(theirs, 4),
+                   "ratio": round(ratio(of, ours, theirs), 4),
+                   "rounds": min(map(len, lists)), "spread": spread(*lists)}
+    if len(samples) == 1:
+        values = [s["value"] for s in samples["xmbuf"]]
+        yield {"bench": bench, "row": row.name, "unit": row.unit,
+               "ours": round(median(samples["xmbuf"]), 4), "peer": None,
+               "peer_value": None, "ratio": None, "rounds": len(values),
+               "spread": spread(values)}
+
+
+def print_table(bench, row):
+    samples = row.samples
+    print(f"\n{bench} {row.name} ({row.unit}){row.what and ': '}{row.what}")
+    print(f"  {'':15}{'min':>9}{'median':>9}{'max':>9}{'busy ns':>9}{'kernel':>8}"
+          f"{'sum':>8}{'ours/it':>9}  rounds")
+    for name, rounds in samples.items():
+        if not rounds:
+            print(f"  {name:15} no round succeeded")
+            continue
+        values = [s["value"] for s in rounds]
+        digits = 0 if row.unit == "lost/million" else 2
+        cells = [f"{v:9.{digits}f}" for v in (min(values), median(rounds), max(values))]
+        for key, width in (("busy_ns", 9), ("kernel_ns", 8), ("turn_ns", 8)):
+            v = median(rounds, key)
+            cells.append(f"{v:{width}.1f}" if v is not None else "-".rjust(width))
+        ours = samples["xmbuf"] and not name.startswith("xmbuf")
+        cells.append(f"{ratio(row.unit, median(samples['xmbuf']), median(rounds)):9.2f}"
+                     if ours else " " * 9)
+        disturbed = sum(s.get("foreign", 0) > FOREIGN_MAX for s in rounds)
+        note = f" ({disturbed} disturbed)" if disturbed else ""
+        print(f"  {name:15}{''.join(cells)}  {len(rounds)}{note}", flush=True)
+    busy = [median(samples.get(n, []), "busy_ns") for n in ("xmbuf", "rtc")]
+    if None not in busy:
+        print(f"  the hop to a worker and back: {busy[0] - busy[1]:.1f} busy ns a packet")
+
+
+def number(value):
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+def markdown(bench, rows):
+    """One table of a bench; a cell is the median and, in brackets, ours / its."""
+    rows = [row for row in rows if row.samples["xmbuf"]]
+    names = []
+    for row in rows:
+        names += [n for n in row.samples if n not in names]
+    print(f"\n`scripts/bench {bench}`: medians; in brackets ours / its, which is better "
+          f"{'above' if any(r.unit == 'Mpps' for r in rows) else 'below'} 1.\n")
+    print(f"| step | unit | {' | '.join(names)} | spread |")
+    print("|---|---" + "|---" * len(names) + "|---|")
+    for row in rows:
+        ours = median(row.samples["xmbuf"])
+        cells = []
+        for name in names:
+            value = median(row.samples.get(name) or [])
+            cells.append("-" if value is None else number(value) if name == "xmbuf" or not value
+                         else f"{number(value)} ({ours / value:.2f})")
+        widths = [[s["value"] for s in rounds] for rounds in row.samples.values()]
+        print(f"| {row.what or row.name} | {row.unit} | {' | '.join(cells)} | "
+              f"{100 * spread(*widths):.0f} % |")
