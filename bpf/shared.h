@@ -29,17 +29,19 @@ struct xmb_steer_settings {
 	__u32 kind;
 	__u32 negate; /* 1: steer what does not match */
 	__u32 value;
+	__u32 is_gate; /* 1: what no socket takes is dropped, not passed */
 };
 
 /*
- * MATCHED + PASSED + NO_SOCKET is every frame seen; MALFORMED counts some of
- * them a second time.
+ * MATCHED + PASSED + NO_SOCKET + GATE_DROP is every frame seen; MALFORMED
+ * counts some of them a second time.
  */
 enum xmb_steer_counter {
 	XMB_STEER_MATCHED,
 	XMB_STEER_PASSED,
 	XMB_STEER_NO_SOCKET,
 	XMB_STEER_MALFORMED,
+	XMB_STEER_GATE_DROP,
 	XMB_STEER_COUNTER_CNT,
 };
 

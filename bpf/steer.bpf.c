@@ -6,7 +6,10 @@
  *      frame --> match? --yes--> socket on this queue? --yes--> socket
  *                  |                     |
  *                  no                    no
- *                  +------> kernel <-----+
+ *                  +------> kernel <-----+  (a gate drops here)
+ *
+ * A gate is a program that outlives the process whose sockets it served: it
+ * drops what has no socket, so that nothing gets around the one who looks.
  *
  * A question reads only as far into the frame as it needs.  Where a header that
  * it needs is cut short or contradicts itself the frame is malformed: it never
@@ -266,12 +269,13 @@ int xmb_steer(struct xdp_md *ctx)
 	enum answer answer = match(ctx);
 	struct xmb_steer_counters *count;
 	__u32 key = 0;
+	__u32 miss = settings.is_gate ? XDP_DROP : XDP_PASS;
 	long action;
 
 	/* Key 0 always exists; the verifier wants to see it asked. */
 	count = bpf_map_lookup_elem(&counters, &key);
 	if (!count)
-		return XDP_PASS;
+		return miss;
 	if (answer == MALFORMED)
 		count->v[XMB_STEER_MALFORMED]++;
 	if ((answer == YES) == !!settings.negate) {
@@ -279,9 +283,11 @@ int xmb_steer(struct xdp_md *ctx)
 		return XDP_PASS;
 	}
 	/* The low bits of the flags are the action when the slot is empty. */
-	action = bpf_redirect_map(&xskmap, ctx->rx_queue_index, XDP_PASS);
+	action = bpf_redirect_map(&xskmap, ctx->rx_queue_index, miss);
 	if (action == XDP_REDIRECT)
 		count->v[XMB_STEER_MATCHED]++;
+	else if (settings.is_gate)
+		count->v[XMB_STEER_GATE_DROP]++;
 	else
 		count->v[XMB_STEER_NO_SOCKET]++;
 	return (int)action;

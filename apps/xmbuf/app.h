@@ -11,6 +11,8 @@
  *
  *      main.c     subcommands and the log
  *      forward.c  options of `xmbuf forward`, and its run
+ *      options.c  those that say which program a device gets
+ *      detach.c   `xmbuf detach`
  *      handler.c  what --handler names
  *      totals.c   one report as sums and differences
  *      text.c     a report for people: live table, lines, summary
@@ -19,7 +21,35 @@
 
 enum { EXIT_USAGE = 2 };
 
+enum { DEV_CNT = 2, XSKMAP_MAX = 2 };
+
 int cmd_forward(int argc, char **argv);
+int cmd_detach(int argc, char **argv);
+
+/* What the command line says of programs, until the devices are known. */
+struct program_options {
+	enum xmb_prog_exit on_exit;
+	char *file, *section, *map;
+	char *xskmaps[XSKMAP_MAX]; /* DEV=PATH, as given */
+	int xskmap_cnt;
+};
+
+struct argp_state;
+
+/* Take FILE.o[:SECTION]; the text is kept and cut. */
+void program_set_file(struct program_options *program, char *text);
+
+/* Take DEV=PATH or DEV=fd:N. */
+void program_add_xskmap(struct program_options *program,
+			struct argp_state *state, char *text);
+
+/* Tell each of the devices its program; ends with a usage error. */
+void program_settle(struct program_options *program, struct argp_state *state,
+		    struct xmb_port_opts *ports);
+
+/* A decimal number in that range, or a usage error. */
+uint32_t option_number(struct argp_state *state, const char *what,
+		       const char *text, uint32_t min, uint32_t max);
 
 struct handler {
 	const char *name;
@@ -35,7 +65,9 @@ extern const char handler_names[];
 
 /* What a report says of all ports together. */
 struct totals {
-	uint64_t in;	  /* handed to sockets by the XDP programs */
+	uint64_t in;	  /* handed to sockets by the XDP programs; by a user's
+			   * own, which does not count: received, or dropped
+			   * on the way in */
 	uint64_t out;	  /* sent, and not dropped by the kernel on the way */
 	uint64_t dropped; /* drops by name, all of them */
 	int64_t kept;	  /* taken by the handler, less what it sent itself */

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LIST_MAX = 64, DEV_CNT = 2 };
+enum { LIST_MAX = 64 };
 
 enum {
 	OPT_HANDLER = 256,
@@ -29,6 +29,10 @@ enum {
 	OPT_INTERVAL,
 	OPT_JSON,
 	OPT_NO_PROMISC,
+	OPT_ON_EXIT,
+	OPT_PROGRAM,
+	OPT_PROGRAM_MAP,
+	OPT_XSKMAP,
 };
 
 static const struct argp_option options[] = {
@@ -59,7 +63,9 @@ static const struct argp_option options[] = {
 	{ "bind", OPT_BIND, "zc|copy|auto", 0,
 	  "How packets reach the frames [auto: zero copy, else copy]", 0 },
 	{ "frame-size", OPT_FRAME_SIZE, "BYTES", 0,
-	  "2048 or 4096 [2048; 4096 if an MTU is above 3000]", 0 },
+	  "2048 or 4096 [2048; 4096 if an MTU is above 3000 or zero copy needs "
+	  "it]",
+	  0 },
 	{ "frames", OPT_FRAMES, "N", 0, "Frames of packet memory [16384]", 0 },
 	{ "cpus", OPT_CPUS, "LIST", 0, "CPUs of the data threads, as 2,3", 0 },
 	{ "duration", OPT_DURATION, "SECONDS", 0,
@@ -67,6 +73,19 @@ static const struct argp_option options[] = {
 	{ "interval", OPT_INTERVAL, "SECONDS", 0, "Between reports [1]", 0 },
 	{ "json", OPT_JSON, NULL, 0,
 	  "One JSON object an interval and a last one of type final", 0 },
+	{ "on-exit", OPT_ON_EXIT, "pass|drop", 0,
+	  "What becomes of packets that match when this has ended, in whatever "
+	  "way: the kernel gets them, or they are dropped until the next start "
+	  "or `xmbuf detach` [pass]",
+	  0 },
+	{ "program", OPT_PROGRAM, "FILE[:SECTION]", 0,
+	  "Attach an XDP program of your own (FILE.o)", 0 },
+	{ "program-map", OPT_PROGRAM_MAP, "NAME", 0, "The XSKMAP in it [xsks]",
+	  0 },
+	{ "xskmap", OPT_XSKMAP, "DEV=PATH", 0,
+	  "Attach nothing to DEV: an XDP program is there that redirects to "
+	  "the XSKMAP pinned at PATH, or open as fd:N; for each device",
+	  0 },
 	{ "no-promisc", OPT_NO_PROMISC, NULL, 0, "Leave promiscuous mode alone",
 	  0 },
 	{ 0 },
@@ -75,13 +94,14 @@ static const struct argp_option options[] = {
 struct config {
 	struct xmb_engine_opts engine;
 	struct xmb_port_opts ports[DEV_CNT];
+	struct program_options program;
 	uint32_t dev_cnt;
 	uint32_t queues[LIST_MAX], cpu_list[LIST_MAX];
 	int cpus[LIST_MAX];
 	bool is_json;
 };
 
-static uint32_t number(struct argp_state *state, const char *what,
+uint32_t option_number(struct argp_state *state, const char *what,
 		       const char *text, uint32_t min, uint32_t max)
 {
 	char *end;
@@ -122,8 +142,8 @@ static uint32_t list(struct argp_state *state, const char *what,
 
 		if (dash)
 			*dash = 0;
-		first = number(state, what, part, 0, 4095);
-		last = dash ? number(state, what, dash + 1, first, 4095)
+		first = option_number(state, what, part, 0, 4095);
+		last = dash ? option_number(state, what, dash + 1, first, 4095)
 			    : first;
 		for (uint32_t v = first; v <= last; v++) {
 			if (cnt == LIST_MAX)
@@ -146,7 +166,7 @@ static void set_queues(struct config *config, struct argp_state *state,
 		cnt = list(state, "--queues", text, config->queues);
 		queues = config->queues;
 	} else if (strcmp(text, "auto")) {
-		cnt = number(state, "--queues", text, 1, LIST_MAX);
+		cnt = option_number(state, "--queues", text, 1, LIST_MAX);
 	}
 	for (int i = 0; i < DEV_CNT; i++) {
 		config->ports[i].queues = queues;
@@ -237,13 +257,36 @@ static void add_dev(struct config *config, struct argp_state *state,
 	config->ports[config->dev_cnt++].dev = dev;
 }
 
+static const char *const exits[] = { "pass", "drop" };
 static const char *const modes[] = { "rtc", "pipeline" };
 static const char *const fulls[] = { "newest", "oldest", "flow" };
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static error_t parse_program(struct program_options *program, int key,
+			     char *arg, struct argp_state *state)
 {
-	struct config *config = state->input;
+	switch (key) {
+	case OPT_ON_EXIT:
+		program->on_exit = (enum xmb_prog_exit)choice(
+			state, "--on-exit", arg, exits, 2);
+		return 0;
+	case OPT_PROGRAM:
+		program_set_file(program, arg);
+		return 0;
+	case OPT_PROGRAM_MAP:
+		program->map = arg;
+		return 0;
+	case OPT_XSKMAP:
+		program_add_xskmap(program, state, arg);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
 
+/* What is done by threads, and how. */
+static error_t parse_work(struct config *config, int key, char *arg,
+			  struct argp_state *state)
+{
 	switch (key) {
 	case OPT_HANDLER:
 		set_handler(config, state, arg);
@@ -253,8 +296,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			state, "--mode", arg, modes, 2);
 		return 0;
 	case OPT_WORKERS:
-		config->engine.worker_cnt = number(state, "--workers", arg, 1,
-						   XMB_ENGINE_WORKER_MAX);
+		config->engine.worker_cnt = option_number(
+			state, "--workers", arg, 1, XMB_ENGINE_WORKER_MAX);
 		return 0;
 	case OPT_FULL:
 		config->engine.full = (enum xmb_full_policy)choice(
@@ -263,6 +306,19 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_SYMMETRIC:
 		config->engine.is_symmetric = true;
 		return 0;
+	case OPT_CPUS:
+		set_cpus(config, state, arg);
+		return 0;
+	default:
+		return parse_program(&config->program, key, arg, state);
+	}
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct config *config = state->input;
+
+	switch (key) {
 	case OPT_MATCH:
 		set_match(config, state, arg);
 		return 0;
@@ -275,14 +331,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_FRAME_SIZE:
 		config->engine.umem.frame_len =
-			number(state, "--frame-size", arg, 2048, 4096);
+			option_number(state, "--frame-size", arg, 2048, 4096);
 		return 0;
 	case OPT_FRAMES:
 		config->engine.umem.frame_cnt =
-			number(state, "--frames", arg, 1, 1 << 24);
-		return 0;
-	case OPT_CPUS:
-		set_cpus(config, state, arg);
+			option_number(state, "--frames", arg, 1, 1 << 24);
 		return 0;
 	case OPT_DURATION:
 		config->engine.duration_ns = seconds(state, "--duration", arg);
@@ -303,9 +356,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_END:
 		if (config->dev_cnt < DEV_CNT)
 			argp_error(state, "two devices are needed");
+		program_settle(&config->program, state, config->ports);
 		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return parse_work(config, key, arg, state);
 	}
 }
 

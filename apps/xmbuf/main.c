@@ -14,6 +14,8 @@ static const struct {
 } commands[] = {
 	{ "forward", "xmbuf forward", cmd_forward,
 	  "pass packets between two devices" },
+	{ "detach", "xmbuf detach", cmd_detach,
+	  "open the gates that forward left" },
 };
 
 enum { COMMAND_CNT = sizeof(commands) / sizeof(*commands) };

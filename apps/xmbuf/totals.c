@@ -32,6 +32,22 @@ uint64_t port_sent(const struct xmb_port_report *port)
 	       port->xsk[XMB_XSK_TX_KERNEL_DROP] - port->xsk[XMB_XSK_TX_UNSENT];
 }
 
+/* What came to the sockets of a port: counted by our program, if it is ours. */
+static uint64_t port_in(const struct xmb_port_report *port)
+{
+	static const enum xmb_xsk_counter lost[] = {
+		XMB_XSK_RX_NO_SPILL, XMB_XSK_RX_BROKEN,	   XMB_XSK_RX_UNREAD,
+		XMB_XSK_RX_DROPPED,  XMB_XSK_RX_RING_FULL,
+	};
+	uint64_t in = port->xsk[XMB_XSK_RX_PACKETS];
+
+	if (port->has_prog)
+		return port->prog[XMB_PROG_MATCHED];
+	for (size_t i = 0; i < sizeof(lost) / sizeof(*lost); i++)
+		in += port->xsk[lost[i]];
+	return in;
+}
+
 static void add_value(void *arg, const char *where, const char *name,
 		      uint64_t value, const char *meaning)
 {
@@ -45,7 +61,7 @@ void totals_make(struct totals *totals, const struct xmb_engine_report *report)
 {
 	*totals = (struct totals){ 0 };
 	for (uint32_t p = 0; p < report->port_cnt; p++) {
-		totals->in += report->ports[p].prog[XMB_PROG_MATCHED];
+		totals->in += port_in(&report->ports[p]);
 		totals->out += port_sent(&report->ports[p]);
 	}
 	each_counter(report, XMB_COUNTER_DROP, add_value, &totals->dropped);

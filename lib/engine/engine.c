@@ -15,6 +15,8 @@ enum {
 	SETTLE_STEP_US = 5000,
 	TX_CAP_MIN = 64,
 	JUMBO_MTU = 3000,
+	SMALL_ROOM = 2048 - 256, /* for data, in a frame of 2048 */
+	ETHER_LEN = 14 + 2 * 4,
 	PIPE_CNT_MAX = 65536,
 };
 
@@ -93,14 +95,23 @@ static int create_ports(struct xmb_engine *engine)
 
 /*
  * A jumbo packet in frames of 2 KiB is a chain of six; in frames of 4 KiB the
- * three that a multibuf has inline.
+ * three that a multibuf has inline.  A driver that fills frames by the KiB in
+ * zero copy takes no packet of 1500 bytes into one of 2 KiB.
  */
+static bool wants_large(const struct xmb_nic_info *nic)
+{
+	uint32_t room = SMALL_ROOM - SMALL_ROOM % nic->zc_unit;
+
+	return nic->mtu > JUMBO_MTU ||
+	       (room < SMALL_ROOM && nic->mtu + ETHER_LEN > room);
+}
+
 static void choose_frame_len(struct xmb_engine *engine)
 {
 	uint32_t *frame_len = &engine->opts.umem.frame_len;
 
 	for (uint32_t p = 0; p < engine->opts.port_cnt && !*frame_len; p++)
-		if (xmb_port_nic(engine->ports[p])->mtu > JUMBO_MTU)
+		if (wants_large(xmb_port_nic(engine->ports[p])))
 			*frame_len = 4096;
 }
 
@@ -214,8 +225,16 @@ static int make_workers(struct xmb_engine *engine, const struct plan *plan)
 	for (uint32_t t = 0; t < cnt; t++) {
 		int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
-		if (fd < 0)
-			return -errno;
+		if (fd < 0) {
+			int err = -errno;
+
+			xmb_log(XMB_LOG_ERROR,
+				"cannot open an eventfd for data thread %u: "
+				"%s: close some files or raise the limit "
+				"(`ulimit -n`)",
+				t, strerror(-err));
+			return err;
+		}
 		engine->workers[t].wake_fd = fd;
 	}
 	return 0;
@@ -237,6 +256,7 @@ static void ask_reports(struct xmb_engine *engine)
 static void on_tick(void *arg, int res)
 {
 	(void)res;
+	xmb_engine_check_programs(arg);
 	ask_reports(arg);
 }
 
@@ -423,7 +443,9 @@ static int start_worker(struct xmb_engine *engine, struct xmb_worker *w)
 	pthread_attr_destroy(&attr);
 	w->is_started = err == 0;
 	if (err)
-		xmb_log(XMB_LOG_ERROR, "cannot start data thread %u: %s",
+		xmb_log(XMB_LOG_ERROR,
+			"cannot start data thread %u: %s: free some memory, or "
+			"raise the limit of threads (`ulimit -u`)",
 			w->idx, strerror(-err));
 	return err;
 }
@@ -499,12 +521,24 @@ static int finish(struct xmb_engine *engine)
 	return report.is_balanced ? 0 : -EUCLEAN;
 }
 
+/* Threads are there, so that a gate's successor takes its packets at once. */
+static int commit_ports(struct xmb_engine *engine)
+{
+	int err = 0;
+
+	for (uint32_t p = 0; p < engine->opts.port_cnt && !err; p++)
+		err = xmb_port_commit(engine->ports[p]);
+	return err;
+}
+
 int xmb_engine_run(struct xmb_engine *engine)
 {
 	int code = 0, err = 0;
 
 	for (uint32_t t = 0; t < engine->worker_cnt && !err; t++)
 		err = start_worker(engine, &engine->workers[t]);
+	if (!err)
+		err = commit_ports(engine);
 	if (!err)
 		err = xmb_loop_add_timer(
 			engine->loop,

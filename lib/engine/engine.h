@@ -160,6 +160,7 @@ struct xmb_port_report {
 	struct xmb_nic_info nic; /* as at start, but for running and up */
 	enum xmb_prog_mode xdp;
 	bool is_zc, is_sg; /* all sockets got zero copy, multi-buffer */
+	bool has_prog;	   /* prog counts; a program of the user's does not */
 	uint32_t queue_cnt;
 	uint32_t fill_level; /* frames that wait for packets, all sockets */
 	uint64_t xsk[XMB_XSK_COUNTER_CNT];
@@ -234,7 +235,10 @@ XMB_API int xmb_engine_create(struct xmb_engine **out,
  * Run until SIGINT, SIGTERM, the end of duration_ns, xmb_engine_stop(), or the
  * loss of a device; then stop receiving, send what was received, close the
  * ports and check the ledger.  Once only.
+ * What the ports' on_exit asks for holds from here on.
  * 0: ended as asked.  -ENODEV: a device was deleted or moved away.
+ * -ENOLINK: somebody took a program off its device.
+ * The errors of xmb_port_commit(): it did not run.
  * -EUCLEAN: the ledger did not balance (the log says where).
  */
 XMB_API int xmb_engine_run(struct xmb_engine *engine);

@@ -125,6 +125,9 @@ bool xmb_worker_has_rx(const struct xmb_worker *w);
 void xmb_engine_on_watch(void *arg, int res);
 void xmb_engine_look_at_ports(struct xmb_engine *engine);
 
+/* End if somebody took a program off its device. */
+void xmb_engine_check_programs(struct xmb_engine *engine);
+
 /* pipeline.c: what there is more of than with run to completion. */
 int xmb_pipeline_init(struct xmb_engine *engine);
 /* Release what is in pipes, lanes and joins, and count it. */

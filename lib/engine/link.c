@@ -14,6 +14,25 @@ static void port_gone(struct xmb_engine *engine, const char *dev)
 	xmb_loop_stop(engine->loop, -ENODEV);
 }
 
+/*
+ * By netlink the kernel tells when somebody takes a program off, of a link not.
+ * A device that goes loses its program too, before or after the first look.
+ */
+void xmb_engine_check_programs(struct xmb_engine *engine)
+{
+	for (uint32_t p = 0; p < engine->opts.port_cnt; p++) {
+		const struct xmb_nic_info *nic = xmb_port_nic(engine->ports[p]);
+		int err = 0;
+
+		if (!xmb_nic_is_gone(nic->ifindex))
+			err = xmb_port_check(engine->ports[p]);
+		if (err == -ENODEV)
+			port_gone(engine, nic->name);
+		else if (err)
+			xmb_loop_stop(engine->loop, err);
+	}
+}
+
 static void port_link(struct xmb_engine *engine, uint32_t p, bool up,
 		      bool running)
 {
@@ -68,9 +87,10 @@ void xmb_engine_look_at_ports(struct xmb_engine *engine)
 		struct xmb_nic_info now;
 		char name[IF_NAMESIZE]; /* it may have been renamed */
 
-		if (!if_indextoname((unsigned int)nic->ifindex, name))
+		if (xmb_nic_is_gone(nic->ifindex))
 			port_gone(engine, nic->name);
-		else if (xmb_nic_query(name, &now) == 0)
+		else if (if_indextoname((unsigned int)nic->ifindex, name) &&
+			 xmb_nic_query(name, &now) == 0)
 			port_link(engine, p, now.up, now.running);
 	}
 }
@@ -81,4 +101,5 @@ void xmb_engine_on_watch(void *arg, int res)
 
 	if (res < 0 || xmb_nic_watch_read(engine->watch, on_nic, engine))
 		xmb_engine_look_at_ports(engine);
+	xmb_engine_check_programs(engine);
 }

@@ -24,6 +24,7 @@ static void report_port(const struct xmb_engine *engine, uint32_t p,
 	r->nic.up = engine->is_up[p];
 	r->nic.running = engine->is_running[p];
 	xmb_port_prog_stats(port, r->prog);
+	r->has_prog = xmb_port_has_prog_stats(port);
 	for (uint32_t i = 0; i < r->queue_cnt; i++) {
 		const struct xmb_xsk *xsk = xmb_port_xsk(port, i);
 		uint64_t values[XMB_XSK_COUNTER_CNT];

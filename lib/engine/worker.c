@@ -102,6 +102,8 @@ static void doze(struct xmb_worker *w)
 	refill_idle(w);
 	atomic_store_explicit(&w->is_asleep, true, memory_order_relaxed);
 	atomic_thread_fence(memory_order_seq_cst);
+	/* Who begins to wait for frames rouses us, or is seen here. */
+	xmb_cache_yield(&w->cache);
 	if (!w->role->has_input(w)) {
 		xmb_worker_count(w, XMB_WORKER_SLEEPS, 1);
 		poll(fds, cnt, tx.nap_ms);
@@ -142,6 +144,7 @@ static void drain(struct xmb_worker *w)
 	do {
 		if (timed_turn(w, xmb_clock_ns()) == 0)
 			usleep(100);
+		xmb_cache_yield(&w->cache);
 	} while (w->role->is_draining(w) && xmb_clock_ns() < end_ns);
 	set_times(w);
 }
@@ -164,6 +167,7 @@ void *xmb_worker_main(void *arg)
 			doze(w);
 			idle_ns = xmb_clock_ns();
 		}
+		xmb_cache_yield(&w->cache);
 		answer(w);
 	}
 	drain(w);

@@ -112,6 +112,22 @@ static int open_ring(struct io_uring *ring)
 	return err;
 }
 
+/* A descriptor that could not be had; errno says why. */
+static int refuse_fd(const char *what)
+{
+	const char *advice = "a sandbox (a container's seccomp profile) may "
+			     "forbid it";
+	int err = -errno;
+
+	if (err == -EMFILE || err == -ENFILE)
+		advice = "close some files or raise the limit (`ulimit -n`)";
+	else if (err == -ENOMEM || err == -ENOBUFS)
+		advice = "free some memory";
+	xmb_log(XMB_LOG_ERROR, "asked for %s, the kernel answered: %s; %s",
+		what, strerror(-err), advice);
+	return err;
+}
+
 int xmb_loop_create(struct xmb_loop **loop)
 {
 	struct xmb_loop *l = calloc(1, sizeof(*l));
@@ -121,7 +137,7 @@ int xmb_loop_create(struct xmb_loop **loop)
 		return -ENOMEM;
 	l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (l->wake_fd < 0) {
-		err = -errno;
+		err = refuse_fd("an eventfd");
 		goto free_loop;
 	}
 	err = open_ring(&l->ring);
@@ -235,7 +251,7 @@ static bool has_kind(const struct xmb_loop *loop, enum kind kind)
 int xmb_loop_add_fd(struct xmb_loop *loop, int fd, xmb_loop_fn *fn, void *arg)
 {
 	if (fcntl(fd, F_GETFD) < 0)
-		return -errno;
+		return refuse_fd("a watch of a descriptor");
 	return add(loop, KIND_FD, fd, fn, arg);
 }
 
@@ -253,9 +269,9 @@ int xmb_loop_add_timer(struct xmb_loop *loop, uint64_t interval_ns,
 		return -EINVAL;
 	fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (fd < 0)
-		return -errno;
+		return refuse_fd("a timerfd");
 	if (timerfd_settime(fd, 0, &when, NULL)) {
-		err = -errno;
+		err = refuse_fd("a timer's interval");
 		close(fd);
 		return err;
 	}
@@ -271,7 +287,7 @@ int xmb_loop_add_signals(struct xmb_loop *loop, const sigset_t *set,
 		return -EBUSY;
 	fd = signalfd(-1, set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
-		return -errno;
+		return refuse_fd("a signalfd");
 	id = add_own(loop, KIND_SIGNALS, fd, fn, arg);
 	if (id > 0)
 		pthread_sigmask(SIG_BLOCK, set, &loop->old_mask);
@@ -334,13 +350,24 @@ int xmb_loop_remove(struct xmb_loop *loop, int id)
 	return 0;
 }
 
+/*
+ * A read that fails is made once more: a timer of which an expiry is not read
+ * never fires again, and nothing else tells of it.
+ */
+static ssize_t read_again(int fd, void *buf, size_t len)
+{
+	ssize_t n = read(fd, buf, len);
+
+	return n < 0 ? read(fd, buf, len) : n;
+}
+
 /* Timers and wakes: one call, with how often it happened. */
 static void call_with_count(struct watch *w)
 {
 	uint64_t cnt;
 
 	/* Nothing to read: an earlier round has taken it already. */
-	if (read(w->fd, &cnt, sizeof(cnt)) == sizeof(cnt))
+	if (read_again(w->fd, &cnt, sizeof(cnt)) == sizeof(cnt))
 		w->fn(w->arg, cnt > INT_MAX ? INT_MAX : (int)cnt);
 }
 
@@ -351,7 +378,7 @@ static void call_with_signals(struct watch *w)
 
 	/* A callback that removes the watch ends the round. */
 	while (w->state == STATE_LIVE &&
-	       (len = read(w->fd, info, sizeof(info))) > 0) {
+	       (len = read_again(w->fd, info, sizeof(info))) > 0) {
 		size_t cnt = (size_t)len / sizeof(info[0]);
 
 		for (size_t i = 0; i < cnt && w->state == STATE_LIVE; i++)
@@ -414,6 +441,18 @@ static bool is_passing(int err)
 	return err == -EINTR || err == -EAGAIN || err == -EBUSY;
 }
 
+static int refuse_wait(int err)
+{
+	xmb_log(XMB_LOG_ERROR,
+		"waiting for events (io_uring_enter), the kernel answered: %s; "
+		"%s",
+		strerror(-err),
+		err == -EEXIST ? "another thread made this loop"
+			       : "nothing is lost: run it again, with more "
+				 "memory free if it is that");
+	return err;
+}
+
 /* Live watches, or dying ones of which the kernel has yet to let go. */
 static bool is_watching(const struct xmb_loop *loop)
 {
@@ -433,7 +472,7 @@ static int run(struct xmb_loop *loop)
 		settle_all(loop);
 		err = io_uring_submit_and_wait(&loop->ring, 1);
 		if (err < 0 && !is_passing(err))
-			return err;
+			return refuse_wait(err);
 	}
 	loop->stopped = false;
 	return loop->code;

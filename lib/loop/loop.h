@@ -29,7 +29,8 @@
  * Threads    One: the thread that created the loop adds, removes, runs, stops
  *            and destroys.  Only xmb_loop_wake() may be called from any thread
  *            and from a signal handler, from create until destroy.
- * Errors     0 or a negative errno.  Adding fails with -ENOSPC at
+ * Errors     0 or a negative errno; what the kernel refuses is logged with
+ *            what to do.  Adding fails with -ENOSPC at
  *            XMB_LOOP_WATCH_MAX watches, and as the kernel refuses the
  *            descriptor that it needs (-EMFILE, -ENFILE, -ENOMEM).
  * Kernel     6.1 for SINGLE_ISSUER and DEFER_TASKRUN, without them 5.13.
@@ -47,7 +48,7 @@ struct xmb_loop;
 typedef void xmb_loop_fn(void *arg, int res);
 
 /*
- * Create a loop.  Refusals are explained in the log:
+ * Create a loop.
  * -ENOSYS: the kernel, or the sandbox of a container, has no io_uring.
  * -EPERM: the sysctl kernel.io_uring_disabled or a sandbox forbids it.
  * -ENOMEM, -EMFILE, -ENFILE: no memory or descriptors left.
@@ -110,7 +111,8 @@ XMB_API int xmb_loop_remove(struct xmb_loop *loop, int id);
  * -ENOENT: nothing is watched (any more), so that nothing could ever stop it;
  *	the kernel has let go of all that was.
  * -EEXIST: another thread created the loop.
- * Another errno that is not a code: as io_uring_enter() failed.
+ * Another errno that is not a code: as io_uring_enter() failed; nothing that
+ *	is watched is lost, and it may be run again.
  */
 XMB_API int xmb_loop_run(struct xmb_loop *loop);
 

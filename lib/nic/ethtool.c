@@ -6,53 +6,11 @@
 #include <linux/genetlink.h>
 #include <string.h>
 
-static struct nlmsghdr *begin(struct xmb_nl *nl, uint16_t type, uint8_t cmd,
-			      uint8_t version)
-{
-	struct nlmsghdr *nlh = xmb_nl_request(nl, type);
-	struct genlmsghdr *genl;
-
-	genl = mnl_nlmsg_put_extra_header(nlh, sizeof(*genl));
-	genl->cmd = cmd;
-	genl->version = version;
-	return nlh;
-}
-
-static int on_family(const struct nlmsghdr *nlh, void *arg)
-{
-	struct xmb_nl *nl = arg;
-	const struct nlattr *attr;
-
-	XMB_ATTR_EACH(attr, nlh, sizeof(struct genlmsghdr))
-		if (mnl_attr_get_type(attr) == CTRL_ATTR_FAMILY_ID &&
-		    mnl_attr_validate(attr, MNL_TYPE_U16) >= 0)
-			nl->family = mnl_attr_get_u16(attr);
-	return MNL_CB_OK;
-}
-
-static int open_ethtool(struct xmb_nl *nl)
-{
-	struct nlmsghdr *nlh;
-	int err = xmb_nl_open(nl, NETLINK_GENERIC, 0);
-
-	if (err)
-		return err;
-	nlh = begin(nl, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, 1);
-	mnl_attr_put_strz(nlh, CTRL_ATTR_FAMILY_NAME, ETHTOOL_GENL_NAME);
-	err = xmb_nl_talk(nl, on_family, nl);
-	/* A kernel built without the family answers -ENOENT. */
-	if (err == -ENOENT || (!err && !nl->family))
-		err = -EOPNOTSUPP;
-	if (err)
-		xmb_nl_close(nl);
-	return err;
-}
-
 /* Every command's header nest is attribute 1, whatever the enum calls it. */
 static struct nlmsghdr *begin_ethtool(struct xmb_nl *nl, uint8_t cmd,
 				      int ifindex, uint32_t flags)
 {
-	struct nlmsghdr *nlh = begin(nl, nl->family, cmd, ETHTOOL_GENL_VERSION);
+	struct nlmsghdr *nlh = xmb_genl_request(nl, cmd, ETHTOOL_GENL_VERSION);
 	struct nlattr *nest = mnl_attr_nest_start(nlh, 1);
 
 	mnl_attr_put_u32(nlh, ETHTOOL_A_HEADER_DEV_INDEX, (uint32_t)ifindex);
@@ -92,7 +50,7 @@ int xmb_ethtool_channels(int ifindex, uint32_t *rx_cnt, uint32_t *tx_cnt)
 {
 	struct channels ch = { 0 };
 	struct xmb_nl nl;
-	int err = open_ethtool(&nl);
+	int err = xmb_genl_open(&nl, ETHTOOL_GENL_NAME);
 
 	if (err)
 		return err;
@@ -192,7 +150,7 @@ int xmb_ethtool_features(int ifindex, struct xmb_feature *list, size_t cnt)
 {
 	struct features features = { .list = list, .cnt = cnt };
 	struct xmb_nl nl;
-	int err = open_ethtool(&nl);
+	int err = xmb_genl_open(&nl, ETHTOOL_GENL_NAME);
 
 	if (err)
 		return err;
@@ -209,7 +167,7 @@ int xmb_ethtool_want(int ifindex, const char *name, bool on)
 	struct nlattr *set, *bits, *bit;
 	struct nlmsghdr *nlh;
 	struct xmb_nl nl;
-	int err = open_ethtool(&nl);
+	int err = xmb_genl_open(&nl, ETHTOOL_GENL_NAME);
 
 	if (err)
 		return err;

@@ -2,6 +2,7 @@
 #include "nic/nic_priv.h"
 
 #include <errno.h>
+#include <linux/genetlink.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -47,13 +48,16 @@ int xmb_nl_talk(struct xmb_nl *nl, mnl_cb_t cb, void *arg)
 	struct nlmsghdr *nlh = (struct nlmsghdr *)nl->buf;
 	uint32_t port = mnl_socket_get_portid(nl->sock);
 
-	if (mnl_socket_sendto(nl->sock, nlh, nlh->nlmsg_len) < 0)
-		return -errno;
+	while (mnl_socket_sendto(nl->sock, nlh, nlh->nlmsg_len) < 0)
+		if (errno != EINTR)
+			return -errno;
 	for (int i = 0; i < REPLY_MAX; i++) {
 		ssize_t len =
 			mnl_socket_recvfrom(nl->sock, nl->buf, XMB_NL_LEN);
 		int more;
 
+		if (len < 0 && errno == EINTR)
+			continue;
 		if (len < 0)
 			return -errno;
 		more = mnl_cb_run(nl->buf, (size_t)len, nl->seq, port, cb, arg);
@@ -63,6 +67,54 @@ int xmb_nl_talk(struct xmb_nl *nl, mnl_cb_t cb, void *arg)
 			return 0;
 	}
 	return -EPROTO;
+}
+
+static struct nlmsghdr *begin(struct xmb_nl *nl, uint16_t type, uint8_t cmd,
+			      uint8_t version)
+{
+	struct nlmsghdr *nlh = xmb_nl_request(nl, type);
+	struct genlmsghdr *genl;
+
+	genl = mnl_nlmsg_put_extra_header(nlh, sizeof(*genl));
+	genl->cmd = cmd;
+	genl->version = version;
+	return nlh;
+}
+
+static int on_family(const struct nlmsghdr *nlh, void *arg)
+{
+	struct xmb_nl *nl = arg;
+	const struct nlattr *attr;
+
+	XMB_ATTR_EACH(attr, nlh, sizeof(struct genlmsghdr))
+		if (mnl_attr_get_type(attr) == CTRL_ATTR_FAMILY_ID &&
+		    mnl_attr_validate(attr, MNL_TYPE_U16) >= 0)
+			nl->family = mnl_attr_get_u16(attr);
+	return MNL_CB_OK;
+}
+
+int xmb_genl_open(struct xmb_nl *nl, const char *family)
+{
+	struct nlmsghdr *nlh;
+	int err = xmb_nl_open(nl, NETLINK_GENERIC, 0);
+
+	if (err)
+		return err;
+	nlh = begin(nl, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, 1);
+	mnl_attr_put_strz(nlh, CTRL_ATTR_FAMILY_NAME, family);
+	err = xmb_nl_talk(nl, on_family, nl);
+	/* A kernel built without the family answers -ENOENT. */
+	if (err == -ENOENT || (!err && !nl->family))
+		err = -EOPNOTSUPP;
+	if (err)
+		xmb_nl_close(nl);
+	return err;
+}
+
+struct nlmsghdr *xmb_genl_request(struct xmb_nl *nl, uint8_t cmd,
+				  uint8_t version)
+{
+	return begin(nl, nl->family, cmd, version);
 }
 
 static bool is_u32(const struct nlattr *attr)

@@ -16,6 +16,31 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+const char *xmb_nic_advice(int err)
+{
+	switch (err) {
+	case -EINVAL:
+		return "`ethtool -k` lists the names this kernel knows";
+	case -EOPNOTSUPP:
+		return "the device keeps this feature as it is";
+	case -ENODEV:
+		return "the device is not in this network namespace (any more)";
+	case -EPERM:
+		return "run as root or give CAP_NET_ADMIN and CAP_NET_RAW";
+	case -EMFILE:
+	case -ENFILE:
+		return "close some files or raise the limit (`ulimit -n`)";
+	case -ENOMEM:
+	case -ENOBUFS:
+		return "free some memory";
+	case -EINTR:
+	case -EAGAIN:
+	case -EBUSY:
+		return "try again";
+	}
+	return "no known remedy";
+}
+
 /* Several names for one field: any of them makes it true. */
 static const struct {
 	const char *name;
@@ -49,6 +74,13 @@ static struct label label_of(int ifindex)
 	if (!if_indextoname((unsigned int)ifindex, label.text))
 		snprintf(label.text, sizeof(label.text), "#%d", ifindex);
 	return label;
+}
+
+bool xmb_nic_is_gone(int ifindex)
+{
+	char name[IF_NAMESIZE];
+
+	return !if_indextoname((unsigned int)ifindex, name) && errno == ENXIO;
 }
 
 static int on_link(const struct nlmsghdr *nlh, void *arg)
@@ -107,6 +139,24 @@ static void query_driver(struct xmb_nic_info *info)
 	close(fd);
 }
 
+/*
+ * igb and igc tell the device a buffer's size in KiB, rounded down: of a frame
+ * of 2048 bytes, 1792 of them for data, it fills 1024.  igb then hands on the
+ * two parts of a packet of 1514 as two packets (seen on Linux 7.3).
+ */
+static uint32_t zc_unit_of(const char *driver)
+{
+	return !strcmp(driver, "igb") || !strcmp(driver, "igc") ? 1024 : 1;
+}
+
+static int query_zero_copy(struct xmb_nic_info *info)
+{
+	int err = xmb_netdev_zc_segs(info->ifindex, &info->zc_segs_max);
+
+	info->zc_unit = zc_unit_of(info->driver);
+	return err == -EOPNOTSUPP ? 0 : err;
+}
+
 static int query_features(struct xmb_nic_info *info)
 {
 	struct xmb_feature list[FIELD_CNT];
@@ -138,6 +188,9 @@ static int query(const char *dev, struct xmb_nic_info *info)
 				   &info->tx_queue_cnt);
 	if (err && err != -EOPNOTSUPP)
 		return err;
+	err = query_zero_copy(info);
+	if (err)
+		return err;
 	return query_features(info);
 }
 
@@ -154,8 +207,8 @@ int xmb_nic_query(const char *dev, struct xmb_nic_info *info)
 	else if (err)
 		xmb_log(XMB_LOG_ERROR,
 			"device %s: asked for its settings over netlink, the "
-			"kernel answered: %s",
-			dev, strerror(-err));
+			"kernel answered: %s; %s",
+			dev, strerror(-err), xmb_nic_advice(err));
 	else
 		*info = found;
 	return err;
@@ -178,30 +231,15 @@ static int set_feature(int ifindex, const char *feature, bool on)
 		return -EOPNOTSUPP;
 
 	wanted = f.wanted;
+	/* It may have been done, and only the answer have been lost. */
 	err = xmb_ethtool_want(ifindex, feature, on);
-	if (err)
-		return err;
-	err = xmb_ethtool_features(ifindex, &f, 1);
+	if (!err)
+		err = xmb_ethtool_features(ifindex, &f, 1);
 	if (!err && f.on != on)
 		err = -EOPNOTSUPP;
 	if (err)
 		xmb_ethtool_want(ifindex, feature, wanted);
 	return err;
-}
-
-static const char *advice(int err)
-{
-	switch (err) {
-	case -EINVAL:
-		return "`ethtool -k` lists the names this kernel knows";
-	case -EOPNOTSUPP:
-		return "the device keeps this feature as it is";
-	case -ENODEV:
-		return "the device is not in this network namespace (any more)";
-	case -EPERM:
-		return "run as root or give CAP_NET_ADMIN and CAP_NET_RAW";
-	}
-	return "no known remedy";
 }
 
 int xmb_nic_set_feature(int ifindex, const char *feature, bool on)
@@ -212,7 +250,7 @@ int xmb_nic_set_feature(int ifindex, const char *feature, bool on)
 		xmb_log(XMB_LOG_ERROR,
 			"device %s: asked to switch %s %s, got: %s; %s",
 			label_of(ifindex).text, feature, on ? "on" : "off",
-			strerror(-err), advice(err));
+			strerror(-err), xmb_nic_advice(err));
 	return err;
 }
 
@@ -244,7 +282,8 @@ int xmb_nic_promisc_open(int ifindex)
 		xmb_log(XMB_LOG_ERROR,
 			"device %s: asked for promiscuous mode, the kernel "
 			"answered: %s; %s",
-			label_of(ifindex).text, strerror(-fd), advice(fd));
+			label_of(ifindex).text, strerror(-fd),
+			xmb_nic_advice(fd));
 	return fd;
 }
 
@@ -270,7 +309,8 @@ int xmb_nic_link_stats(int ifindex, struct xmb_nic_link_stats *stats)
 		xmb_log(XMB_LOG_ERROR,
 			"device %s: asked for its counters, the kernel "
 			"answered: %s; %s",
-			label_of(ifindex).text, strerror(-err), advice(err));
+			label_of(ifindex).text, strerror(-err),
+			xmb_nic_advice(err));
 		return err;
 	}
 	*stats = (struct xmb_nic_link_stats){

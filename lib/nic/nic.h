@@ -44,6 +44,15 @@ struct xmb_nic_info {
 	uint32_t rx_queue_cnt;
 	uint32_t tx_queue_cnt;
 
+	/*
+	 * Zero copy.  A sent packet may have so many buffers (1: no chains);
+	 * 0: the device has none, or the kernel does not tell (before 6.6).
+	 * A received packet fills a frame only in whole units of so many bytes;
+	 * what does not fit is handed on as a packet of its own.
+	 */
+	uint32_t zc_segs_max;
+	uint32_t zc_unit;
+
 	/* Features that are switched on. */
 	bool vlan_strip;      /* rx-vlan-hw-parse */
 	bool vlan_stag_strip; /* rx-vlan-stag-hw-parse, the outer tag of QinQ */
@@ -71,6 +80,12 @@ struct xmb_nic_link_stats {
  * -ENODEV: no device of that name in this network namespace.
  */
 XMB_API int xmb_nic_query(const char *dev, struct xmb_nic_info *info);
+
+/*
+ * True if this network namespace has no such device (any more).  False also
+ * where that could not be found out, for want of descriptors or memory.
+ */
+XMB_API bool xmb_nic_is_gone(int ifindex);
 
 /*
  * Switch a feature, named as `ethtool -k` and the kernel name it

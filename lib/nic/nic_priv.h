@@ -20,6 +20,9 @@
  */
 enum { XMB_NL_LEN = 32768 };
 
+/* What a user can do about the kernel's answer err, a negative errno. */
+const char *xmb_nic_advice(int err);
+
 struct xmb_nl {
 	struct mnl_socket *sock;
 	uint32_t seq;
@@ -56,6 +59,16 @@ static inline bool xmb_attr_fits(const struct nlattr *attr, const void *end)
 	     xmb_attr_fits(attr, mnl_attr_next(nest));                         \
 	     (attr) = mnl_attr_next(attr))
 
+/*
+ * Open a generic netlink socket for a family.
+ * -EOPNOTSUPP: the kernel has no such family.
+ */
+int xmb_genl_open(struct xmb_nl *nl, const char *family);
+
+/* Begin a request to the family that nl was opened for. */
+struct nlmsghdr *xmb_genl_request(struct xmb_nl *nl, uint8_t cmd,
+				  uint8_t version);
+
 /* What of an RTM_NEWLINK or RTM_DELLINK matters to this room. */
 struct xmb_link {
 	int ifindex;
@@ -75,6 +88,12 @@ int xmb_link_parse(const struct nlmsghdr *nlh, struct xmb_link *link);
 
 /* Queues in use; -EOPNOTSUPP: the device does not report them. */
 int xmb_ethtool_channels(int ifindex, uint32_t *rx_cnt, uint32_t *tx_cnt);
+
+/*
+ * Buffers that a sent packet may have in zero copy.
+ * -EOPNOTSUPP: the kernel does not tell, or the device has no zero copy.
+ */
+int xmb_netdev_zc_segs(int ifindex, uint32_t *segs_max);
 
 struct xmb_feature {
 	const char *name; /* filled by the caller, the rest by the call */

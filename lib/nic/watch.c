@@ -43,8 +43,8 @@ int xmb_nic_watch_open(struct xmb_nic_watch **watch)
 
 	if (err) {
 		xmb_log(XMB_LOG_ERROR,
-			"asked rtnetlink for link events, got: %s",
-			strerror(-err));
+			"asked rtnetlink for link events, got: %s; %s",
+			strerror(-err), xmb_nic_advice(err));
 		free(w);
 		return err;
 	}

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 /* A feature that was switched off, to be put back. */
-enum { FEATURE_CNT = 2 };
+enum { FEATURE_CNT = 2, PUT_BACK_TRIES = 3, PUT_BACK_STEP_US = 1000 };
 static const char *const strip_features[FEATURE_CNT] = {
 	"rx-vlan-hw-parse",
 	"rx-vlan-stag-hw-parse",
@@ -93,9 +93,12 @@ static int choose_queues(struct xmb_port *port)
 	if (port->queue_cnt < port->nic.rx_queue_cnt)
 		xmb_log(XMB_LOG_WARN,
 			"%s: receiving on %u of %u queues: what the device "
-			"puts on the others goes to the kernel",
+			"puts on the others %s",
 			port->nic.name, port->queue_cnt,
-			port->nic.rx_queue_cnt);
+			port->nic.rx_queue_cnt,
+			opts->on_exit == XMB_PROG_EXIT_DROP ?
+				"is dropped by the gate, if it matches" :
+				"goes to the kernel");
 	return 0;
 }
 
@@ -153,11 +156,22 @@ static void keep_tags(struct xmb_port *port)
 	}
 }
 
+/* Nobody else would do it later: what may pass is waited for. */
+static int switch_on(const struct xmb_port *port, const char *feature)
+{
+	int err = xmb_nic_set_feature(port->nic.ifindex, feature, true);
+
+	for (int i = 1; i < PUT_BACK_TRIES && err && err != -ENODEV; i++) {
+		usleep(PUT_BACK_STEP_US);
+		err = xmb_nic_set_feature(port->nic.ifindex, feature, true);
+	}
+	return err;
+}
+
 static void put_back(struct xmb_port *port)
 {
-	char name[IF_NAMESIZE];
 	/* A device that was deleted has nothing to be put back. */
-	bool is_there = if_indextoname((unsigned int)port->nic.ifindex, name);
+	bool is_gone = xmb_nic_is_gone(port->nic.ifindex);
 
 	for (int i = 0; i < FEATURE_CNT; i++) {
 		int err;
@@ -165,19 +179,21 @@ static void put_back(struct xmb_port *port)
 		if (!port->was_stripping[i])
 			continue;
 		port->was_stripping[i] = false;
-		if (!is_there) {
+		if (is_gone) {
 			xmb_log(XMB_LOG_WARN,
 				"%s is not in this namespace any more: if it "
 				"was moved, switch %s on there (ethtool -K)",
 				port->nic.name, strip_features[i]);
 			continue;
 		}
-		err = xmb_nic_set_feature(port->nic.ifindex, strip_features[i],
-					  true);
+		err = switch_on(port, strip_features[i]);
 		if (err && err != -ENODEV)
-			xmb_log(XMB_LOG_WARN, "%s: %s was not put back: %s",
+			xmb_log(XMB_LOG_WARN,
+				"%s: %s was not put back: %s: ethtool -K %s %s "
+				"on",
 				port->nic.name, strip_features[i],
-				strerror(-err));
+				strerror(-err), port->nic.name,
+				strip_features[i]);
 	}
 	if (port->promisc_fd >= 0)
 		close(port->promisc_fd);
@@ -249,6 +265,8 @@ static int open_sockets(struct xmb_port *port, struct xmb_umem *umem,
 			.fill_base = port->opts.fill_base,
 			.fill_max = share.fill_max,
 			.tx_cap = share.tx_cap,
+			.zc_segs_max = port->nic.zc_segs_max,
+			.zc_unit = port->nic.zc_unit,
 		};
 		int err = xmb_xsk_open(&port->xsks[i], umem, caches[i], &opts);
 
@@ -266,6 +284,19 @@ static int open_sockets(struct xmb_port *port, struct xmb_umem *umem,
 	return 0;
 }
 
+/* Of the program: ours has one for each queue, another's may have fewer. */
+static uint32_t slots_needed(const struct xmb_port *port)
+{
+	const struct xmb_prog_source *source = &port->opts.program;
+	uint32_t last = 0;
+
+	if (!source->file && !source->xskmap && !source->xskmap_fd)
+		return port->nic.rx_queue_cnt;
+	for (uint32_t i = 0; i < port->queue_cnt; i++)
+		last = xmb_max_u32(last, port->queues[i]);
+	return last + 1;
+}
+
 int xmb_port_open(struct xmb_port *port, struct xmb_umem *umem,
 		  struct xmb_cache *const *caches, struct xmb_port_share share)
 {
@@ -274,7 +305,9 @@ int xmb_port_open(struct xmb_port *port, struct xmb_umem *umem,
 		.ifindex = port->nic.ifindex,
 		.mode = port->opts.xdp,
 		.match = port->opts.match,
-		.queue_cnt = port->nic.rx_queue_cnt,
+		.queue_cnt = slots_needed(port),
+		.on_exit = port->opts.on_exit,
+		.source = port->opts.program,
 	};
 	int err = be_promiscuous(port);
 
@@ -326,7 +359,7 @@ bool xmb_port_has_partial_csum(const struct xmb_port *port)
 	static const char *const local[] = { "veth", "virtio_net", "tun",
 					     "netkit" };
 
-	if (port->xdp_mode == XMB_PROG_GENERIC)
+	if (port->xdp_mode != XMB_PROG_NATIVE)
 		return true;
 	for (size_t i = 0; i < sizeof(local) / sizeof(*local); i++)
 		if (!strcmp(port->nic.driver, local[i]))
@@ -340,6 +373,21 @@ void xmb_port_prog_stats(const struct xmb_port *port,
 	memset(values, 0, XMB_PROG_COUNTER_CNT * sizeof(*values));
 	if (port->prog)
 		xmb_prog_stats(port->prog, values);
+}
+
+bool xmb_port_has_prog_stats(const struct xmb_port *port)
+{
+	return port->prog && xmb_prog_has_counters(port->prog);
+}
+
+int xmb_port_commit(struct xmb_port *port)
+{
+	return xmb_prog_commit(port->prog);
+}
+
+int xmb_port_check(const struct xmb_port *port)
+{
+	return xmb_prog_check(port->prog);
 }
 
 void xmb_port_detach(struct xmb_port *port)

@@ -15,6 +15,7 @@
  *
  *      create()  ask what the device has; change nothing
  *      open()    settings -> program -> sockets -> steer; all or nothing
+ *      commit()  final: until now, closing leaves what was there before
  *      detach()  program off: no further packet arrives, sockets go on sending
  *      close()   sockets closed, settings put back
  *      settle()  frames that the kernel had are free again
@@ -41,6 +42,8 @@ struct xmb_port_opts {
 	enum xmb_prog_mode xdp;
 	enum xmb_xsk_bind bind;
 	struct xmb_match match; /* what goes to the sockets; zero: all */
+	enum xmb_prog_exit on_exit;	/* what becomes of it afterwards */
+	struct xmb_prog_source program; /* not ours, but the user's */
 	const uint32_t *queues; /* which; NULL: the first queue_cnt */
 	uint32_t queue_cnt;	/* 0: all that the device has */
 	bool no_promisc;
@@ -76,6 +79,15 @@ XMB_API int xmb_port_open(struct xmb_port *port, struct xmb_umem *umem,
 			  struct xmb_cache *const *caches,
 			  struct xmb_port_share share);
 
+/*
+ * Make the program final, and take over from a gate that was closed: packets
+ * come that it kept away.  The errors of xmb_prog_commit().
+ */
+XMB_API int xmb_port_commit(struct xmb_port *port);
+
+/* The errors of xmb_prog_check(). */
+XMB_API int xmb_port_check(const struct xmb_port *port);
+
 XMB_API struct xmb_xsk *xmb_port_xsk(const struct xmb_port *port, uint32_t i);
 XMB_API enum xmb_prog_mode xmb_port_xdp_mode(const struct xmb_port *port);
 
@@ -85,6 +97,9 @@ XMB_API bool xmb_port_has_partial_csum(const struct xmb_port *port);
 /* The program's counters, to the last packet after detach() too. */
 XMB_API void xmb_port_prog_stats(const struct xmb_port *port,
 				 uint64_t values[XMB_PROG_COUNTER_CNT]);
+
+/* False where the program is the user's: its counters are 0. */
+XMB_API bool xmb_port_has_prog_stats(const struct xmb_port *port);
 
 XMB_API void xmb_port_detach(struct xmb_port *port);
 

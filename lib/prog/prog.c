@@ -4,16 +4,10 @@
 #include "../../bpf/shared.h"
 #include "prog/prog_priv.h"
 
-/* Generated: one string longer than ISO C promises to take, int as size_t. */
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Woverlength-strings"
-#pragma GCC diagnostic ignored "-Wsign-conversion"
-#include "steer.skel.h"
-#pragma GCC diagnostic pop
-
-#include <assert.h>
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <linux/if_link.h>
 #include <net/if.h>
 #include <stdatomic.h>
@@ -21,35 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static_assert((int)XMB_STEER_ALL == (int)XMB_MATCH_ALL &&
-		      (int)XMB_STEER_TCP == (int)XMB_MATCH_TCP &&
-		      (int)XMB_STEER_UDP == (int)XMB_MATCH_UDP &&
-		      (int)XMB_STEER_PORT == (int)XMB_MATCH_PORT &&
-		      (int)XMB_STEER_ETHER == (int)XMB_MATCH_ETHER,
-	      "the program would read a match as another");
-static_assert((int)XMB_STEER_MATCHED == (int)XMB_PROG_MATCHED &&
-		      (int)XMB_STEER_PASSED == (int)XMB_PROG_PASSED &&
-		      (int)XMB_STEER_NO_SOCKET == (int)XMB_PROG_NO_SOCKET &&
-		      (int)XMB_STEER_MALFORMED == (int)XMB_PROG_MALFORMED &&
-		      (int)XMB_STEER_COUNTER_CNT == (int)XMB_PROG_COUNTER_CNT,
-	      "the program would count under another name");
-
-enum {
-	/* A signal that keeps arriving interrupts the verifier (EAGAIN);
-	 * libbpf itself tries five times at each load. */
-	LOAD_TRY_MAX = 4,
-};
-
-struct xmb_prog {
-	struct steer_bpf *skel;
-	int link_fd;
-	int id;
-	int cpu_cnt; /* possible ones: each has a record of counters */
-	enum xmb_prog_mode mode;
-	uint32_t queue_cnt;
-	char dev[32];
-};
 
 const struct xmb_counter_desc xmb_prog_counter_descs[XMB_PROG_COUNTER_CNT] = {
 	XMB_PROG_COUNTERS(XMB_COUNTER_DESC)
@@ -92,93 +57,20 @@ static void take_over_print(void)
 		libbpf_set_print(print_to_log);
 }
 
-static int load_once(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
+/* What is wrong with it in words; NULL: nothing. */
+static const char *fault_of_source(const struct xmb_prog_opts *opts)
 {
-	struct steer_bpf *skel;
-	int err;
+	const struct xmb_prog_source *source = &opts->source;
+	int cnt = !!source->file + !!source->xskmap + !!source->xskmap_fd;
 
-	errno = 0;
-	skel = steer_bpf__open();
-	if (!skel)
-		return errno ? -errno : -ENOMEM;
-	skel->rodata->settings = (struct xmb_steer_settings){
-		.kind = opts->match.kind,
-		.negate = opts->match.negate,
-		.value = opts->match.value,
-	};
-	err = bpf_map__set_max_entries(skel->maps.xskmap, opts->queue_cnt);
-	if (!err)
-		err = steer_bpf__load(skel);
-	if (err) {
-		steer_bpf__destroy(skel);
-		return err;
-	}
-	prog->skel = skel;
-	return 0;
-}
-
-static int load(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
-{
-	struct bpf_prog_info info = { 0 };
-	uint32_t len = sizeof(info);
-	int err = -EAGAIN;
-
-	for (int i = 0; i < LOAD_TRY_MAX && err == -EAGAIN; i++)
-		err = load_once(prog, opts);
-	if (!err)
-		err = bpf_obj_get_info_by_fd(
-			bpf_program__fd(prog->skel->progs.xmb_steer), &info,
-			&len);
-	if (err)
-		return xmb_prog_tell_load(opts, err);
-	prog->id = (int)info.id;
-	return 0;
-}
-
-/* Say the mode out loud: with none the kernel picks one and does not tell. */
-static int link_to(struct xmb_prog *prog, int ifindex, enum xmb_prog_mode mode)
-{
-	struct bpf_link_create_opts link = {
-		.sz = sizeof(link),
-		.flags = mode == XMB_PROG_NATIVE ? XDP_FLAGS_DRV_MODE
-						 : XDP_FLAGS_SKB_MODE,
-	};
-	char name[IF_NAMESIZE];
-	int fd = bpf_link_create(bpf_program__fd(prog->skel->progs.xmb_steer),
-				 ifindex, BPF_XDP, &link);
-
-	/* A link to no device is answered by EINVAL. */
-	if (fd == -EINVAL && !if_indextoname((unsigned)ifindex, name))
-		return -ENODEV;
-	if (fd < 0)
-		return fd;
-	prog->link_fd = fd;
-	prog->mode = mode;
-	return 0;
-}
-
-/* Would generic mode get the same answer? */
-static bool is_final(int err)
-{
-	return err == -EBUSY || err == -EEXIST || err == -EPERM ||
-	       err == -EACCES || err == -ENODEV;
-}
-
-static int attach(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
-{
-	bool is_auto = opts->mode == XMB_PROG_AUTO;
-	enum xmb_prog_mode mode = is_auto ? XMB_PROG_NATIVE : opts->mode;
-	int err = link_to(prog, opts->ifindex, mode);
-
-	if (err && is_auto && !is_final(err)) {
-		xmb_prog_tell_attach(opts, mode, err, XMB_LOG_WARN,
-				     "; trying generic XDP, which is slower");
-		mode = XMB_PROG_GENERIC;
-		err = link_to(prog, opts->ifindex, mode);
-	}
-	if (!err)
-		return 0;
-	return xmb_prog_tell_attach(opts, mode, err, XMB_LOG_ERROR, "");
+	if (cnt > 1)
+		return "its source is a program and an XSKMAP, or two XSKMAPs";
+	if (cnt && (opts->match.kind != XMB_MATCH_ALL || opts->match.negate))
+		return "a match is for our own program, not for the user's";
+	if (cnt && opts->on_exit == XMB_PROG_EXIT_DROP)
+		return "what drops when its process has ended is our own "
+		       "program, not the user's";
+	return NULL;
 }
 
 static int check(const struct xmb_prog_opts *opts)
@@ -194,6 +86,8 @@ static int check(const struct xmb_prog_opts *opts)
 		what = "the mode is none of auto, native and generic";
 	else if (xmb_match_format(&opts->match, text, sizeof(text)) < 0)
 		what = "the match is none that xmb_match_parse() gives";
+	else
+		what = fault_of_source(opts);
 	if (!what)
 		return 0;
 	xmb_log(XMB_LOG_ERROR, "%s: XDP program not attached: %s", opts->dev,
@@ -201,31 +95,98 @@ static int check(const struct xmb_prog_opts *opts)
 	return -EINVAL;
 }
 
-static int count_cpus(struct xmb_prog *prog)
+static int check_cpus(const struct xmb_prog_opts *opts)
 {
 	int cnt = libbpf_num_possible_cpus();
 
-	if (cnt <= 0) {
-		xmb_log(XMB_LOG_ERROR,
-			"%s: XDP program not attached: its counters need the "
-			"number of CPUs, and /sys/devices/system/cpu/possible "
-			"does not tell: mount /sys",
-			prog->dev);
-		return -EOPNOTSUPP;
-	}
-	prog->cpu_cnt = cnt;
-	return 0;
+	if (cnt > 0)
+		return 0;
+	xmb_log(XMB_LOG_ERROR,
+		"%s: XDP program not attached: its counters need the "
+		"number of CPUs, and /sys/devices/system/cpu/possible "
+		"does not tell (%s): mount /sys if it is that",
+		opts->dev, strerror(-cnt));
+	return -EOPNOTSUPP;
 }
 
-static void say_attached(const struct xmb_prog *prog,
-			 const struct xmb_match *match)
+static void say_attached(const struct xmb_prog *prog)
 {
 	char text[XMB_MATCH_TEXT_MAX];
 
-	xmb_match_format(match, text, sizeof(text));
-	xmb_log(XMB_LOG_INFO,
-		"%s: XDP program %d attached in %s mode, match %s", prog->dev,
-		prog->id, xmb_prog_mode_name(prog->mode), text);
+	xmb_match_format(&prog->match, text, sizeof(text));
+	if (prog->owns_map_fd)
+		xmb_log(XMB_LOG_INFO,
+			"%s: no XDP program attached: steering by the XSKMAP "
+			"of program %d in %s mode",
+			prog->dev, prog->id, xmb_prog_mode_name(prog->mode));
+	else if (prog->is_taking_over)
+		xmb_log(XMB_LOG_INFO,
+			"%s: XDP program %d, match %s, is about to take the "
+			"place of the gate in %s mode, by its bpf_link",
+			prog->dev, prog->id, text,
+			xmb_prog_mode_name(prog->mode));
+	else
+		xmb_log(XMB_LOG_INFO,
+			"%s: XDP program %d attached in %s mode, match %s, by "
+			"%s",
+			prog->dev, prog->id, xmb_prog_mode_name(prog->mode),
+			prog->object ? "all that it takes" : text,
+			prog->is_netlink ? "netlink" : "bpf_link");
+	if (prog->gate.is_ours)
+		xmb_log(XMB_LOG_INFO,
+			"%s: what matches and has no socket is dropped from "
+			"now on, also when this process has ended: `xmbuf "
+			"detach %s` opens the gate (%s)",
+			prog->dev, prog->dev, prog->gate.path);
+}
+
+/* The gate's link is ours until commit says otherwise. */
+static int take_gate(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
+{
+	prog->mode = xmb_prog_mode_of(prog->ifindex, prog->gate.prog_id);
+	if (opts->mode != XMB_PROG_AUTO && opts->mode != prog->mode) {
+		xmb_log(XMB_LOG_ERROR,
+			"%s: %s XDP was asked for, and its gate is in %s mode: "
+			"ask for that, or open the gate first: `xmbuf detach "
+			"%s`",
+			prog->dev, xmb_prog_mode_name(opts->mode),
+			xmb_prog_mode_name(prog->mode), prog->dev);
+		xmb_gate_close(&prog->gate);
+		return -EBUSY;
+	}
+	prog->link_fd = prog->gate.link_fd;
+	prog->gate.link_fd = -1;
+	prog->is_taking_over = true;
+	return 0;
+}
+
+static int make_gate(struct xmb_prog *prog)
+{
+	int err = xmb_gate_pin_counters(&prog->gate, prog->dev,
+					prog->counters_fd, (uint32_t)prog->id);
+
+	if (!err)
+		err = xmb_gate_pin_link(&prog->gate, prog->dev, prog->link_fd);
+	return err;
+}
+
+static int attach(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
+{
+	bool is_gate = opts->on_exit == XMB_PROG_EXIT_DROP;
+	int err = xmb_prog_load(prog, opts);
+
+	if (err || prog->owns_map_fd)
+		return err;
+	err = xmb_gate_open(&prog->gate, prog->dev, prog->ifindex,
+			    is_gate ? XMB_GATE_MAKE : XMB_GATE_LOOK);
+	if (err)
+		return err;
+	if (prog->gate.link_fd >= 0)
+		return take_gate(prog, opts);
+	err = xmb_prog_put_on(prog, opts);
+	if (!err && is_gate)
+		err = make_gate(prog);
+	return err;
 }
 
 int xmb_prog_attach(struct xmb_prog **out, const struct xmb_prog_opts *opts)
@@ -234,38 +195,175 @@ int xmb_prog_attach(struct xmb_prog **out, const struct xmb_prog_opts *opts)
 	int err;
 
 	XMB_ASSERT(opts->dev);
+	take_over_print();
 	err = check(opts);
+	if (!err)
+		err = check_cpus(opts);
 	if (err)
 		return err;
-	take_over_print();
-	prog = calloc(1, sizeof(*prog));
+	prog = malloc(sizeof(*prog));
 	if (!prog)
 		return -ENOMEM;
-	prog->link_fd = -1;
-	prog->queue_cnt = opts->queue_cnt;
+	*prog = (struct xmb_prog){
+		.prog_fd = -1,
+		.map_fd = -1,
+		.counters_fd = -1,
+		.link_fd = -1,
+		.gate = { .dir_fd = -1, .link_fd = -1 },
+		.ifindex = opts->ifindex,
+		.on_exit = opts->on_exit,
+		.match = opts->match,
+		.queue_cnt = opts->queue_cnt,
+	};
 	snprintf(prog->dev, sizeof(prog->dev), "%s", opts->dev);
-	err = count_cpus(prog);
-	if (!err)
-		err = load(prog, opts);
-	if (!err)
-		err = attach(prog, opts);
+	err = attach(prog, opts);
 	if (err) {
 		xmb_prog_destroy(prog);
 		return err;
 	}
-	say_attached(prog, &opts->match);
+	say_attached(prog);
 	*out = prog;
 	return 0;
 }
 
-void xmb_prog_detach(struct xmb_prog *prog)
+static void say_taken_over(const struct xmb_prog *prog, uint64_t dropped)
 {
+	char text[32] = "an unknown number of";
+
+	if (dropped != UINT64_MAX)
+		snprintf(text, sizeof(text), "%" PRIu64, dropped);
+	xmb_log(XMB_LOG_INFO,
+		"%s: the gate was taken over in one step; it had dropped %s "
+		"packets; %s",
+		prog->dev, text,
+		prog->on_exit == XMB_PROG_EXIT_DROP
+			? "it stays closed when this process has ended"
+			: "it is open when this process has ended");
+}
+
+/* At each step there is one link on the device, and it is pinned or ours. */
+static int take_over(struct xmb_prog *prog)
+{
+	bool is_gate = prog->on_exit == XMB_PROG_EXIT_DROP;
+	uint32_t id = (uint32_t)prog->id;
+	int counters_fd, err = 0;
+
+	if (is_gate)
+		err = xmb_gate_pin_counters(&prog->gate, prog->dev,
+					    prog->counters_fd, id);
+	if (err)
+		return err;
+	err = bpf_link_update(prog->link_fd, prog->prog_fd, NULL);
+	if (err) {
+		xmb_gate_unpin_counters(&prog->gate, id);
+		xmb_log(XMB_LOG_ERROR,
+			"%s: asked to take over the gate, the kernel answered "
+			"%s%s",
+			prog->dev, strerror(-err),
+			err == -ENOLINK ? ": somebody took it off meanwhile"
+					: "");
+		return err;
+	}
+	counters_fd = xmb_gate_counters_fd(&prog->gate, prog->gate.prog_id);
+	say_taken_over(prog, xmb_gate_count(counters_fd));
+	prog->is_taking_over = false;
+	if (is_gate)
+		xmb_gate_unpin_counters(&prog->gate, prog->gate.prog_id);
+	else
+		xmb_gate_clear(&prog->gate);
+	return 0;
+}
+
+int xmb_prog_commit(struct xmb_prog *prog)
+{
+	int err = prog->is_taking_over ? xmb_prog_check(prog) : 0;
+
+	if (!err && prog->is_taking_over)
+		err = take_over(prog);
+	if (err == -EACCES)
+		err = -EPERM;
+	prog->is_committed |= !err;
+	return err;
+}
+
+int xmb_prog_check(const struct xmb_prog *prog)
+{
+	char name[IF_NAMESIZE];
+	bool is_on = true;
+
+	if (prog->link_fd >= 0)
+		is_on = xmb_link_ifindex(prog->link_fd, NULL) != 0;
+	else if (prog->is_netlink)
+		is_on = xmb_prog_mode_of(prog->ifindex, (uint32_t)prog->id) ==
+			prog->mode;
+	if (is_on)
+		return 0;
+	if (!if_indextoname((unsigned)prog->ifindex, name)) {
+		xmb_log(XMB_LOG_ERROR, "%s: the device is gone", prog->dev);
+		return -ENODEV;
+	}
+	xmb_log(XMB_LOG_ERROR,
+		"%s: somebody took XDP program %d off the device: no more "
+		"packets come: see what did, and start again",
+		prog->dev, prog->id);
+	return -ENOLINK;
+}
+
+/* Empty the slots that we filled; a socket that is closed empties its own. */
+static void unsteer_all(struct xmb_prog *prog)
+{
+	for (uint32_t queue = 0; queue < prog->queue_cnt; queue++)
+		if (!prog->is_steered || prog->is_steered[queue])
+			xmb_prog_unsteer(prog, queue);
+}
+
+static void take_off(struct xmb_prog *prog)
+{
+	struct bpf_xdp_attach_opts ours = {
+		.sz = sizeof(ours),
+		.old_prog_fd = prog->prog_fd,
+	};
+	uint32_t flags = prog->mode == XMB_PROG_NATIVE ? XDP_FLAGS_DRV_MODE
+						       : XDP_FLAGS_SKB_MODE;
+
+	if (prog->is_netlink)
+		bpf_xdp_detach(prog->ifindex, flags, &ours);
+	prog->is_netlink = false;
 	if (prog->link_fd < 0)
 		return;
 	/* A child that was forked may hold the descriptor still. */
 	bpf_link_detach(prog->link_fd);
-	close(prog->link_fd);
+}
+
+static void leave_closed(struct xmb_prog *prog)
+{
+	unsteer_all(prog);
+	xmb_log(XMB_LOG_INFO,
+		"%s: the gate stays closed: what matches is dropped until the "
+		"next start, or `xmbuf detach %s` (%s)",
+		prog->dev, prog->dev, prog->gate.path);
+	xmb_gate_close(&prog->gate);
+}
+
+void xmb_prog_detach(struct xmb_prog *prog)
+{
+	bool stays = prog->gate.dir_fd >= 0 && prog->is_committed &&
+		     xmb_link_ifindex(prog->link_fd, NULL) != 0;
+
+	if (prog->is_taking_over) {
+		xmb_gate_close(&prog->gate);
+	} else if (stays) {
+		leave_closed(prog);
+	} else {
+		if (prog->is_steered)
+			unsteer_all(prog);
+		take_off(prog);
+		xmb_gate_clear(&prog->gate);
+	}
+	if (prog->link_fd >= 0)
+		close(prog->link_fd);
 	prog->link_fd = -1;
+	prog->is_taking_over = false;
 }
 
 void xmb_prog_destroy(struct xmb_prog *prog)
@@ -273,7 +371,7 @@ void xmb_prog_destroy(struct xmb_prog *prog)
 	if (!prog)
 		return;
 	xmb_prog_detach(prog);
-	steer_bpf__destroy(prog->skel);
+	xmb_prog_unload(prog);
 	free(prog);
 }
 
@@ -287,6 +385,11 @@ int xmb_prog_id(const struct xmb_prog *prog)
 	return prog->id;
 }
 
+bool xmb_prog_has_counters(const struct xmb_prog *prog)
+{
+	return prog->counters_fd >= 0;
+}
+
 static int check_queue(const struct xmb_prog *prog, uint32_t queue)
 {
 	if (queue < prog->queue_cnt)
@@ -298,20 +401,31 @@ static int check_queue(const struct xmb_prog *prog, uint32_t queue)
 	return -ERANGE;
 }
 
+static int fill_slot(struct xmb_prog *prog, uint32_t queue, int xsk_fd)
+{
+	bool is_shared = prog->is_steered && !prog->is_steered[queue];
+	int err;
+
+	err = bpf_map_update_elem(prog->map_fd, &queue, &xsk_fd,
+				  is_shared ? BPF_NOEXIST : BPF_ANY);
+	if (err)
+		xmb_log(XMB_LOG_ERROR,
+			"%s: asked to steer queue %u to descriptor %d, the "
+			"kernel answered %s: %s",
+			prog->dev, queue, xsk_fd, strerror(-err),
+			err == -EEXIST ? "another socket has its slot in the "
+					 "XSKMAP: end the process that it is of"
+				       : "give an AF_XDP socket");
+	else if (is_shared)
+		prog->is_steered[queue] = true;
+	return err;
+}
+
 int xmb_prog_steer(struct xmb_prog *prog, uint32_t queue, int xsk_fd)
 {
 	int err = check_queue(prog, queue);
 
-	if (err)
-		return err;
-	err = bpf_map_update_elem(bpf_map__fd(prog->skel->maps.xskmap), &queue,
-				  &xsk_fd, BPF_ANY);
-	if (err)
-		xmb_log(XMB_LOG_ERROR,
-			"%s: asked to steer queue %u to descriptor %d, the "
-			"kernel answered %s: give an AF_XDP socket",
-			prog->dev, queue, xsk_fd, strerror(-err));
-	return err;
+	return err ? err : fill_slot(prog, queue, xsk_fd);
 }
 
 int xmb_prog_unsteer(struct xmb_prog *prog, uint32_t queue)
@@ -320,28 +434,43 @@ int xmb_prog_unsteer(struct xmb_prog *prog, uint32_t queue)
 
 	if (err)
 		return err;
-	return bpf_map_delete_elem(bpf_map__fd(prog->skel->maps.xskmap),
-				   &queue);
+	if (prog->is_steered)
+		prog->is_steered[queue] = false;
+	return bpf_map_delete_elem(prog->map_fd, &queue);
 }
 
-int xmb_prog_stats(const struct xmb_prog *prog,
-		   uint64_t v[XMB_PROG_COUNTER_CNT])
+int xmb_prog_sum(int map_fd, uint64_t v[XMB_PROG_COUNTER_CNT])
 {
+	int cpu_cnt = libbpf_num_possible_cpus();
+	struct bpf_map_info info = { 0 };
+	uint32_t key = 0, len = sizeof(info);
 	struct xmb_steer_counters *cpu;
-	uint32_t key = 0;
-	int err;
+	int err = bpf_obj_get_info_by_fd(map_fd, &info, &len);
 
-	cpu = calloc((size_t)prog->cpu_cnt, sizeof(*cpu));
+	if (!err && (cpu_cnt <= 0 || info.value_size != sizeof(*cpu) ||
+		     info.type != BPF_MAP_TYPE_PERCPU_ARRAY))
+		err = -EINVAL;
+	if (err)
+		return err;
+	cpu = calloc((size_t)cpu_cnt, sizeof(*cpu));
 	if (!cpu)
 		return -ENOMEM;
-	err = bpf_map_lookup_elem(bpf_map__fd(prog->skel->maps.counters), &key,
-				  cpu);
+	err = bpf_map_lookup_elem(map_fd, &key, cpu);
 	if (!err) {
 		memset(v, 0, XMB_PROG_COUNTER_CNT * sizeof(*v));
-		for (int i = 0; i < prog->cpu_cnt; i++)
+		for (int i = 0; i < cpu_cnt; i++)
 			for (int c = 0; c < XMB_PROG_COUNTER_CNT; c++)
 				v[c] += cpu[i].v[c];
 	}
 	free(cpu);
 	return err;
+}
+
+int xmb_prog_stats(const struct xmb_prog *prog,
+		   uint64_t v[XMB_PROG_COUNTER_CNT])
+{
+	if (prog->counters_fd >= 0)
+		return xmb_prog_sum(prog->counters_fd, v);
+	memset(v, 0, XMB_PROG_COUNTER_CNT * sizeof(*v));
+	return 0;
 }

@@ -6,6 +6,97 @@
 #include "prog/prog.h"
 
 /*
+ * What the files of the room share.
+ *
+ *      prog.c     the calls of prog.h
+ *      load.c     program and map: ours, a file's, or a map that is there
+ *      attach.c   bpf_link in the modes asked for, netlink last
+ *      gate.c     the files of a gate
+ *      refusal.c  why the kernel refused, in words
+ */
+
+struct bpf_object;
+struct steer_bpf;
+
+/* The directory of a device's gate, which is locked while dir_fd is open. */
+struct xmb_gate {
+	int dir_fd;  /* -1: none */
+	int link_fd; /* of the gate that was there; -1: none was */
+	uint32_t prog_id;
+	bool is_ours; /* the link there is one that we pinned */
+	char path[64];
+};
+
+struct xmb_prog {
+	struct steer_bpf *skel;		  /* ours */
+	struct bpf_object *object;	  /* a file's */
+	int prog_fd, map_fd, counters_fd; /* -1: none */
+	bool owns_map_fd;
+	bool *is_steered; /* queues, in a map of the user's */
+	int link_fd;	  /* -1: none */
+	bool is_netlink, is_committed, is_taking_over;
+	struct xmb_gate gate;
+	int ifindex, id;
+	enum xmb_prog_mode mode;
+	enum xmb_prog_exit on_exit;
+	struct xmb_match match;
+	uint32_t queue_cnt;
+	char dev[32];
+};
+
+/*
+ * Fill in what source says: prog_fd, map_fd, counters_fd and id, and for a map
+ * that is there the mode too.  The errors of xmb_prog_attach(), said.
+ */
+int xmb_prog_load(struct xmb_prog *prog, const struct xmb_prog_opts *opts);
+void xmb_prog_unload(struct xmb_prog *prog);
+
+/* Sum a counters map of ours over the CPUs.  -EINVAL: it is none of ours. */
+int xmb_prog_sum(int map_fd, uint64_t v[XMB_PROG_COUNTER_CNT]);
+
+/* The mode in which the program of this id is on the device; AUTO: in none. */
+enum xmb_prog_mode xmb_prog_mode_of(int ifindex, uint32_t prog_id);
+
+/* Put prog_fd on the device: link_fd or is_netlink, and mode. */
+int xmb_prog_put_on(struct xmb_prog *prog, const struct xmb_prog_opts *opts);
+
+/* The device that the link holds, 0 if there is none any more; negative errno.
+ */
+int xmb_link_ifindex(int link_fd, uint32_t *prog_id);
+
+enum xmb_gate_want {
+	XMB_GATE_LOOK, /* none, or none that can be seen, is no error */
+	XMB_GATE_NEED, /* none is -ENOENT */
+	XMB_GATE_MAKE, /* the directory is made */
+};
+
+/*
+ * Lock the directory of the device's gate and look what is there; 0 and dir_fd
+ * -1: there is none.
+ * -EBUSY, -ENOENT, -EPERM, -EOPNOTSUPP, -ENOMEM, -ENOSPC: said.
+ */
+int xmb_gate_open(struct xmb_gate *gate, const char *dev, int ifindex,
+		  enum xmb_gate_want want);
+
+/* Pin counters of program id, or the link; said. */
+int xmb_gate_pin_counters(struct xmb_gate *gate, const char *dev, int map_fd,
+			  uint32_t id);
+int xmb_gate_pin_link(struct xmb_gate *gate, const char *dev, int link_fd);
+void xmb_gate_unpin_counters(struct xmb_gate *gate, uint32_t id);
+
+/* Let go of the lock; whatever is pinned stays, an empty directory does not. */
+void xmb_gate_close(struct xmb_gate *gate);
+
+/* Remove everything that is pinned, and let go. */
+void xmb_gate_clear(struct xmb_gate *gate);
+
+/* The counters that are pinned for that program, or a negative errno. */
+int xmb_gate_counters_fd(const struct xmb_gate *gate, uint32_t prog_id);
+
+/* What they say that the gate dropped, UINT64_MAX if nothing; closes them. */
+uint64_t xmb_gate_count(int counters_fd);
+
+/*
  * Why the kernel refused, in words.  Each function logs one sentence and gives
  * the error that xmb_prog_attach() documents for it.
  */
@@ -20,5 +111,8 @@ int xmb_prog_tell_load(const struct xmb_prog_opts *opts, int err);
 int xmb_prog_tell_attach(const struct xmb_prog_opts *opts,
 			 enum xmb_prog_mode mode, int err,
 			 enum xmb_log_level level, const char *then);
+
+/* The kernel answered err to what was tried with a gate's file. */
+int xmb_gate_tell(const char *dev, const char *what, const char *path, int err);
 
 #endif /* XMBUF_PROG_PROG_PRIV_H */

@@ -14,6 +14,9 @@ enum {
 	OWNER_TEXT_MAX = 256,
 };
 
+/* The name of its program, cut to what the kernel keeps. */
+static const char dispatcher[] = "xdp_dispatcher";
+
 static const char privilege[] =
 	"run as root, or with CAP_NET_ADMIN, CAP_BPF and CAP_NET_RAW";
 
@@ -43,6 +46,10 @@ static const struct reason {
 }, load_reasons[] = {
 	{ ENOMEM, "there is no memory" },
 	{ EAGAIN, "the verifier was interrupted each time: try again" },
+	{ EINTR, "a signal interrupted it: try again" },
+	{ EBUSY, "try again" },
+	{ EMFILE, "close some files or raise the limit (`ulimit -n`)" },
+	{ ENFILE, "close some files: the whole system has too many" },
 	{ 0, "XDP for frames of several buffers needs Linux 5.18 with "
 	     "CONFIG_BPF_SYSCALL and CONFIG_XDP_SOCKETS; the debug log has "
 	     "the verifier's words" },
@@ -113,6 +120,15 @@ static void describe_owner(const struct xmb_prog_opts *opts, char *text)
 	if (!id)
 		id = xdp.prog_id;
 	name_prog(id, name);
+	if (!strcmp(name, dispatcher)) {
+		snprintf(text, OWNER_TEXT_MAX,
+			 "libxdp's dispatcher (program %u) is attached: "
+			 "`xdp-loader unload %s --all`, or load a program of "
+			 "your own into it and name the XSKMAP that it "
+			 "redirects to, pinned",
+			 id, opts->dev);
+		return;
+	}
 	link_id = find_link(id);
 	if (link_id)
 		snprintf(how, sizeof(how), "bpftool link detach id %u",
@@ -167,4 +183,14 @@ int xmb_prog_tell_load(const struct xmb_prog_opts *opts, int err)
 	if (is_privilege || err == -ENOMEM)
 		return err;
 	return -EOPNOTSUPP;
+}
+
+int xmb_gate_tell(const char *dev, const char *what, const char *path, int err)
+{
+	bool is_privilege = err == -EPERM || err == -EACCES;
+
+	xmb_log(XMB_LOG_ERROR, "%s: %s, %s: the kernel answered %s%s%s", dev,
+		what, path, strerror(-err), is_privilege ? ": " : "",
+		is_privilege ? privilege : "");
+	return is_privilege ? -EPERM : err;
 }

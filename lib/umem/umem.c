@@ -96,6 +96,10 @@ static int map_all(struct xmb_umem *umem, const struct xmb_pool_opts *opts)
 			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (umem->side == MAP_FAILED) {
 		umem->side = NULL;
+		xmb_log(XMB_LOG_ERROR,
+			"cannot map %zu KiB for the accounts of %u frames: %s: "
+			"ask for fewer frames or free memory",
+			umem->side_len >> 10, opts->frame_cnt, strerror(errno));
 		return -ENOMEM;
 	}
 	return 0;

@@ -29,12 +29,14 @@ void xmb_xsk_stats(const struct xmb_xsk *xsk,
 
 void xmb_xsk_ledger(const struct xmb_xsk *xsk, struct xmb_ledger *ledger)
 {
-	int64_t rx = 0;
-
 	if (!xsk->is_closed) {
+		uint32_t have = count_get(&xsk->fill_cnt), rx;
+
 		rx = __atomic_load_n(xsk->rx.producer, __ATOMIC_RELAXED) -
 		     __atomic_load_n(xsk->rx.consumer, __ATOMIC_RELAXED);
-		ledger->fill += (int64_t)count_get(&xsk->fill_cnt) - rx;
+		/* Whatever the index says, no more came than was given. */
+		rx = xmb_min_u32(rx, have);
+		ledger->fill += have - rx;
 		ledger->rx += rx;
 		ledger->tx += count_get(&xsk->tx_frame_cnt);
 		ledger->tx_slots += count_get(&xsk->tx_slot_cnt);
@@ -44,18 +46,26 @@ void xmb_xsk_ledger(const struct xmb_xsk *xsk, struct xmb_ledger *ledger)
 	ledger->tx_slots += xsk->held.slot_cnt;
 }
 
-/* Packets that nobody will read or send any more are drops with a name. */
+/*
+ * Packets that nobody will read or send any more are drops with a name.  No
+ * index, however wrong, makes them more than a ring holds.
+ */
 static void count_left(struct xmb_xsk *xsk)
 {
 	uint32_t cons = __atomic_load_n(xsk->tx.consumer, __ATOMIC_ACQUIRE);
+	uint32_t prod = __atomic_load_n(xsk->rx.producer, __ATOMIC_ACQUIRE);
+	uint32_t tx = xmb_min_u32(xsk->tx.cached_prod - cons, xsk->ring_cnt);
+	uint32_t rx = xmb_min_u32(prod - xsk->rx.cached_cons, xsk->ring_cnt);
 	uint64_t unsent = 0, unread = 0;
 
-	for (uint32_t i = cons; i != xsk->tx.cached_prod; i++)
-		unsent += !(xsk_ring_prod__tx_desc(&xsk->tx, i)->options &
-			    XDP_PKT_CONTD);
-	for (uint32_t i = xsk->rx.cached_cons;
-	     i != __atomic_load_n(xsk->rx.producer, __ATOMIC_ACQUIRE); i++)
-		unread += !(xsk_ring_cons__rx_desc(&xsk->rx, i)->options &
+	for (uint32_t i = 0; i < tx; i++)
+		unsent +=
+			!(xsk_ring_prod__tx_desc(&xsk->tx, cons + i)->options &
+			  XDP_PKT_CONTD);
+	for (uint32_t i = 0; i < rx; i++)
+		unread += !(xsk_ring_cons__rx_desc(&xsk->rx,
+						   xsk->rx.cached_cons + i)
+				    ->options &
 			    XDP_PKT_CONTD);
 	xsk_count(xsk, XMB_XSK_TX_UNSENT, unsent);
 	xsk_count(xsk, XMB_XSK_RX_UNREAD, unread);
@@ -77,8 +87,8 @@ void xmb_xsk_close(struct xmb_xsk *xsk, struct xmb_cache *cache)
 
 	if (xsk->is_closed)
 		return;
-	while (has_rings && xmb_xsk_reap(xsk, cache) > 0)
-		;
+	for (uint32_t i = 0, n = has_rings; i < xsk->ring_cnt && n > 0; i += n)
+		n = xmb_xsk_reap(xsk, cache);
 	xmb_multibuf_release(&xsk->open, cache);
 	if (has_rings)
 		count_left(xsk);

@@ -14,7 +14,7 @@
 
 enum {
 	FRAGS_MAX_COPY = 17, /* MAX_SKB_FRAGS may be configured down to it */
-	FRAGS_MAX_ZC = 5,    /* the device's own limit is not asked for yet */
+	FRAGS_MAX_ZC = 5,    /* of a device that does not tell */
 	RX_OFFSET = 256,     /* the kernel's headroom in a frame */
 	ETHER_LEN = 14 + 2 * 4, /* MAC header with two VLAN tags */
 	BUSY_RETRY_US = 2000,
@@ -239,13 +239,35 @@ static int refuse_bind(const struct xmb_xsk *xsk, int err)
 }
 
 /*
+ * Where zero copy would cut packets in two, it is not to be had.  True if so,
+ * with words: an auto bind goes on in copy mode.
+ */
+static bool would_cut(const struct xmb_xsk *xsk, uint32_t room)
+{
+	uint32_t unit = xmb_or_u32(xsk->opts.zc_unit, 1);
+	uint32_t zc_room = room - room % unit;
+	bool is_auto = xsk->opts.bind == XMB_XSK_AUTO;
+
+	if (xsk->opts.bind == XMB_XSK_COPY ||
+	    xsk->opts.mtu + ETHER_LEN <= zc_room || zc_room == room)
+		return false;
+	xmb_log(is_auto ? XMB_LOG_WARN : XMB_LOG_ERROR,
+		"%s: in zero copy its driver fills %u bytes of a frame of %u "
+		"and cuts longer packets in two: MTU %u needs larger frames%s",
+		xsk->dev, zc_room, xsk->umem->pool.domain.region_len,
+		xsk->opts.mtu, is_auto ? "; taking copy mode" : "");
+	return true;
+}
+
+/*
  * A device may have zero copy only for packets of one buffer, and then an
  * auto bind with XDP_USE_SG ends in copy mode: while packets fit a frame, try
  * zero copy without it first.
  */
 static int bind_mode(struct xmb_xsk *xsk, uint64_t deadline_ns)
 {
-	const uint16_t base = XDP_USE_NEED_WAKEUP;
+	const uint16_t base =
+		xsk->opts.no_need_wakeup ? 0 : XDP_USE_NEED_WAKEUP;
 	uint32_t room = xsk->umem->pool.domain.region_len - RX_OFFSET;
 	bool needs_sg = xsk->opts.mtu + ETHER_LEN > room;
 	uint16_t force = xsk->opts.bind == XMB_XSK_COPY ? XDP_COPY
@@ -253,7 +275,12 @@ static int bind_mode(struct xmb_xsk *xsk, uint64_t deadline_ns)
 							: 0;
 	int err;
 
-	if (xsk->opts.bind != XMB_XSK_COPY && !needs_sg) {
+	if (would_cut(xsk, room)) {
+		if (xsk->opts.bind == XMB_XSK_ZC)
+			return -EMSGSIZE;
+		force = XDP_COPY;
+	}
+	if (force != XDP_COPY && !needs_sg) {
 		err = bind_once(xsk, base | XDP_ZEROCOPY | XDP_USE_SG,
 				deadline_ns);
 		if (err == -EINVAL || err == -EOPNOTSUPP)
@@ -275,6 +302,15 @@ static int bind_mode(struct xmb_xsk *xsk, uint64_t deadline_ns)
 	return -EMSGSIZE;
 }
 
+static uint32_t frags_max(const struct xmb_xsk *xsk)
+{
+	if (!xsk->mode.is_sg)
+		return 1;
+	if (!xsk->mode.is_zc)
+		return FRAGS_MAX_COPY;
+	return xmb_or_u32(xsk->opts.zc_segs_max, FRAGS_MAX_ZC);
+}
+
 static int bind_queue(struct xmb_xsk *xsk, uint64_t deadline_ns)
 {
 	struct xdp_options options = { 0 };
@@ -290,9 +326,7 @@ static int bind_queue(struct xmb_xsk *xsk, uint64_t deadline_ns)
 		(uint32_t)((xmb_clock_ns() - start_ns) / XMB_NS_PER_MS);
 	if (!getsockopt(xsk->fd, SOL_XDP, XDP_OPTIONS, &options, &len))
 		xsk->mode.is_zc = options.flags & XDP_OPTIONS_ZEROCOPY;
-	xsk->mode.frags_max = !xsk->mode.is_sg	? 1
-			      : xsk->mode.is_zc ? FRAGS_MAX_ZC
-						: FRAGS_MAX_COPY;
+	xsk->mode.frags_max = frags_max(xsk);
 	return 0;
 }
 

@@ -124,6 +124,13 @@ struct xmb_xsk_opts {
 	uint32_t fill_base; /* lowest fill level; 0: XMB_XSK_FILL_BASE */
 	uint32_t fill_max;  /* highest; 0: ring_cnt */
 	uint32_t tx_cap;    /* most frames in TX; 0: ring_cnt */
+	/*
+	 * Of the device in zero copy, as xmb_nic_info has them: buffers that a
+	 * packet may have (0: not known), and the unit in which received
+	 * packets fill a frame (0: a byte).
+	 */
+	uint32_t zc_segs_max, zc_unit;
+	bool no_need_wakeup; /* the kernel is to look without being asked */
 	uint64_t wait_ns;   /* for a queue that is being let go; 0: 2 s */
 	xmb_xsk_kick_fn *kick;
 	void *kick_arg;

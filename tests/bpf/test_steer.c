@@ -25,6 +25,7 @@ enum verdict { PASS, MATCH };
 
 static struct steer_bpf *skel;
 static int prog_fd, cpu_cnt;
+static bool is_gate;
 
 static void load(enum xmb_steer_kind kind, bool negate, unsigned value)
 {
@@ -35,6 +36,7 @@ static void load(enum xmb_steer_kind kind, bool negate, unsigned value)
 	skel->rodata->settings.kind = kind;
 	skel->rodata->settings.negate = negate;
 	skel->rodata->settings.value = value;
+	skel->rodata->settings.is_gate = is_gate;
 	cr_assert(eq(int, steer_bpf__load(skel), 0), "kind %d", kind);
 	prog_fd = bpf_program__fd(skel->progs.xmb_steer);
 }
@@ -361,6 +363,33 @@ Test(steer, malformed_matches_the_negation)
 	c = run_len(14 + 20 + 3);
 	cr_expect(eq(u64, c.v[XMB_STEER_MALFORMED], 1));
 	cr_expect(eq(u64, c.v[XMB_STEER_NO_SOCKET], 1));
+}
+
+Test(steer, a_gate_drops_what_has_no_socket_and_passes_the_rest)
+{
+	static const struct {
+		uint32_t action;
+		enum xmb_steer_counter counter;
+		bool negate;
+	} rows[] = { { XDP_DROP, XMB_STEER_GATE_DROP, false },
+		     { XDP_PASS, XMB_STEER_PASSED, true } };
+
+	is_gate = true;
+	for (int i = 0; i < 2; i++) {
+		LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = f.byte,
+			    .repeat = 1);
+		struct xmb_steer_counters c;
+
+		load(XMB_STEER_UDP, rows[i].negate, 0);
+		make_udp4();
+		opts.data_size_in = f.len;
+		cr_assert(eq(int, bpf_prog_test_run_opts(prog_fd, &opts), 0));
+		cr_expect(eq(u32, opts.retval, rows[i].action));
+		c = counts();
+		for (int j = 0; j < XMB_STEER_COUNTER_CNT; j++)
+			cr_expect(eq(u64, c.v[j],
+				     j == (int)rows[i].counter ? 1 : 0));
+	}
 }
 
 static uint32_t next_random(void)

@@ -4,10 +4,13 @@
 import os
 import pathlib
 import re
+import shutil
 import socket
 import subprocess
 import tempfile
 
+from forward_program import TheirProgram, user_object
+from gate_lab import BPFFS, GateLab
 from lab import ROOT, SERVER_IP, XMBUF, Lab, expect, expect_words, main, wait_for
 
 PAGES = ROOT / "docs/man"
@@ -45,6 +48,13 @@ def the_options_of_forward_are_those_of_its_help():
         raise AssertionError(f"the help was not understood: {shown}")
 
 
+def the_options_of_detach_are_those_of_its_help():
+    shown = set(re.findall(r"^ +(?:-\?, )?--([a-z-]+)", said("detach", "--help"), re.M))
+    told = set(re.findall(r"^\.It Fl -([a-z-]+)", section(page("xmbuf-detach.1"), "OPTIONS"),
+                          re.M))
+    expect(sorted(told), sorted(shown), "options in xmbuf-detach.1")
+
+
 def the_values_of_options_are_those_of_its_help():
     shown = dict(re.findall(r"^ +--([a-z-]+)=(\S+)", said("forward", "--help"), re.M))
     told = dict(re.findall(r"^\.It Fl -([a-z-]+) Ar (\S+)", page("xmbuf-forward.1"), re.M))
@@ -57,7 +67,7 @@ def the_commands_are_those_of_the_help():
     expect(sorted(told), sorted(shown), "commands in xmbuf.1")
 
 
-def both_pages_are_installed():
+def all_pages_are_installed():
     with tempfile.TemporaryDirectory(prefix="xmbuf-man-") as name:
         subprocess.run(["meson", "install", "-C", BUILD, "--no-rebuild", "--quiet",
                         "--destdir", name], check=True, timeout=60)
@@ -118,13 +128,34 @@ def drive(lab, command):
         wait_for(lambda: pings(lab), f"a ping through {command}", SECONDS)
 
 
-def run_example(command):
-    typed = command.replace("xmbuf forward", f"exec xmbuf forward --duration {SECONDS}", 1)
+def with_our_devices(command):
     for theirs, ours in DEVICES.items():
-        expect(len(re.findall(rf"\b{theirs}\b", typed)), 1, f"{theirs} in: {command}")
-        typed = re.sub(rf"\b{theirs}\b", ours, typed)
-    with tempfile.TemporaryDirectory(prefix="xmbuf-man-") as name, Lab() as lab:
+        expect(len(re.findall(rf" {theirs}(?= |$)", command)), 1, f"{theirs} in: {command}")
+        command = re.sub(rf"\b{theirs}\b", ours, command)
+    return command
+
+
+def prepare(lab, command, place):
+    """What an example finds: a file, or a program of another's."""
+    if "filter.o" in command:
+        shutil.copy(user_object("XMB_USER_ONE_OBJECT"), pathlib.Path(place) / "filter.o")
+    if "--xskmap" in command:
+        expect_words(command, str(TheirProgram(lab).map))
+
+
+def expect_closed(lab, command):
+    expect(("--on-exit drop" in command, lab.pinned()), (True, 2), f"gates after {command}")
+    expect(pings(lab), False, "a ping answered")
+    lab.detach("left", "right")
+
+
+def run_example(command):
+    typed = with_our_devices(command)
+    typed = typed.replace("xmbuf forward", f"exec xmbuf forward --duration {SECONDS}", 1)
+    kind = GateLab if "--on-exit" in command or "--xskmap" in command else Lab
+    with tempfile.TemporaryDirectory(prefix="xmbuf-man-") as name, kind() as lab:
         lab.pin_neighbours()
+        prepare(lab, command, name)
         options = shell(typed, cwd=name, text=True, stdout=subprocess.PIPE,
                         stderr=subprocess.PIPE)
         running = lab.start("fwd", *options.pop("args"), **options)
@@ -138,6 +169,24 @@ def run_example(command):
         else:
             expect_words(out, "ledger: balanced, 0 frames missing", "without a name: 0",
                          "copied in user space: 0 packets")
+        if "--on-exit" in command:
+            expect_closed(lab, command)
+        lab.expect_untouched()
+
+
+def the_examples_of_detach_open_what_forward_closed():
+    listed, opened = examples("xmbuf-detach.1")
+    with GateLab() as lab:
+        lab.run("fwd", XMBUF, "forward", "--on-exit", "drop", "left", "right", "--duration", "0.1")
+        for command, words in ((listed, ["-"]), (with_our_devices(opened),
+                                                 ["left: gate opened", "right: gate opened"])):
+            options = shell(command, text=True, stdout=subprocess.PIPE)
+            process = lab.start("fwd", *options.pop("args"), **options)
+            out, _ = process.communicate(timeout=20)
+            expect(process.returncode, 0, f"status of {command}")
+            expect_words(out, *words)
+            expect(len(out.split()) > 1, True, f"two devices: {out}")
+        expect(list(BPFFS.glob("xmbuf*")), [], "what is pinned")
         lab.expect_untouched()
 
 
@@ -146,6 +195,8 @@ def the_examples_of_forward_do_what_they_say():
         run_example(command)
 
 
-main(the_options_of_forward_are_those_of_its_help, the_values_of_options_are_those_of_its_help,
-     the_commands_are_those_of_the_help, both_pages_are_installed,
-     the_examples_of_xmbuf_print_what_they_say, the_examples_of_forward_do_what_they_say)
+main(the_options_of_forward_are_those_of_its_help, the_options_of_detach_are_those_of_its_help,
+     the_values_of_options_are_those_of_its_help,
+     the_commands_are_those_of_the_help, all_pages_are_installed,
+     the_examples_of_xmbuf_print_what_they_say, the_examples_of_forward_do_what_they_say,
+     the_examples_of_detach_open_what_forward_closed)

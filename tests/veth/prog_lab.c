@@ -1,17 +1,30 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "prog_lab.h"
 
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
 #include <dirent.h>
 #include <errno.h>
+#include <linux/bpf.h>
+#include <linux/filter.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/seccomp.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LINE_MAX_CNT = 256 };
+enum { LINE_MAX_CNT = 1024 };
 
 static struct line {
 	enum xmb_log_level level;
@@ -96,6 +109,110 @@ void lab_setup(void)
 		fclose(file);
 	}
 	xmb_log_set(listen_to, NULL);
+}
+
+void mount_bpffs(void)
+{
+	if (unshare(CLONE_NEWNS) ||
+	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL))
+		cr_skip_test("a bpffs of its own: %s", strerror(errno));
+}
+
+int entry_cnt(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	int cnt = 0;
+
+	if (!dir)
+		return 0;
+	while ((entry = readdir(dir)))
+		cnt += entry->d_name[0] != '.';
+	closedir(dir);
+	return cnt;
+}
+
+void answer_bpf(unsigned command, unsigned err, unsigned spared_len)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_bpf, 0, 5),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, args[0])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, command, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, args[2])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, spared_len, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | err),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog fprog = { sizeof(code) / sizeof(code[0]), code };
+
+	cr_assert(eq(int, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0));
+	cr_assert(
+		eq(int, prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &fprog), 0));
+}
+
+void attach_by_netlink(const char *name, uint32_t flags)
+{
+	struct bpf_insn pass[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .imm = XDP_PASS },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	int fd = bpf_prog_load(BPF_PROG_TYPE_XDP, name, "GPL", pass, 2, NULL);
+
+	cr_assert(ge(int, fd, 0));
+	cr_assert(eq(int,
+		     bpf_xdp_attach((int)if_nametoindex("va"), fd, flags, NULL),
+		     0));
+	close(fd);
+}
+
+static int packet_open(const char *dev, uint16_t type)
+{
+	struct sockaddr_ll at = {
+		.sll_family = AF_PACKET,
+		.sll_protocol = htons(type),
+		.sll_ifindex = (int)if_nametoindex(dev),
+	};
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	cr_assert(ge(int, fd, 0));
+	cr_assert(eq(int, bind(fd, (struct sockaddr *)&at, sizeof(at)), 0));
+	return fd;
+}
+
+void send_from_peer(uint16_t type, int cnt)
+{
+	uint8_t frame[60] = { 0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2 };
+	int fd = packet_open("vb", type);
+
+	frame[12] = (uint8_t)(type >> 8);
+	frame[13] = (uint8_t)type;
+	for (int i = 0; i < cnt; i++)
+		cr_assert(eq(int, (int)write(fd, frame, sizeof(frame)),
+			     (int)sizeof(frame)));
+	close(fd);
+}
+
+int stack_open(uint16_t type)
+{
+	return packet_open("va", type);
+}
+
+int stack_cnt(int fd, int wanted)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+	uint8_t frame[2048];
+	int cnt = 0;
+
+	do {
+		while (recv(fd, frame, sizeof(frame), 0) > 0)
+			cnt++;
+	} while (cnt < wanted && poll(&poll_fd, 1, WAIT_MS) > 0);
+	return cnt;
 }
 
 struct xmb_prog_opts opts_for(enum xmb_prog_mode mode)

@@ -24,6 +24,7 @@
 enum {
 	LINE_LEN = 512,
 	WAIT_MS = 3000,
+	LINK_PROBE_LEN = 16, /* by which lib/prog asks whether links exist */
 };
 
 /* Skip without root, else enter a namespace and listen to the log. */
@@ -45,6 +46,30 @@ void forget_said(void);
 
 #define expect_said(level, part)                                               \
 	cr_expect(ne(ptr, (void *)said(level, part), NULL), "%s", part)
+
+/* A mount namespace of this process's own, and a bpffs there; or skip. */
+void mount_bpffs(void);
+
+/* How many entries there are below a directory; 0 if it is not there. */
+int entry_cnt(const char *path);
+
+/*
+ * From now on the kernel answers err to this command of bpf(), but not where
+ * its argument has spared_len bytes; 0: always.
+ */
+void answer_bpf(unsigned command, unsigned err, unsigned spared_len);
+
+/* A program of someone else on va, attached as `ip link` does it. */
+void attach_by_netlink(const char *name, uint32_t flags);
+
+/* Send cnt frames of that EtherType out of vb. */
+void send_from_peer(uint16_t type, int cnt);
+
+/* A socket that sees what the kernel's stack gets of that EtherType on va. */
+int stack_open(uint16_t type);
+
+/* How many frames came there since the last call; waits for wanted of them. */
+int stack_cnt(int fd, int wanted);
 
 /* Options for one queue of va, matching all. */
 struct xmb_prog_opts opts_for(enum xmb_prog_mode mode);

@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -64,6 +65,8 @@ Test(nic, query_tells_how_the_device_was_made)
 	cr_expect(eq(u32, info.mtu, 1500));
 	cr_expect(eq(u32, info.rx_queue_cnt, 4));
 	cr_expect(eq(u32, info.tx_queue_cnt, 2));
+	cr_expect(eq(u32, info.zc_segs_max, 0));
+	cr_expect(eq(u32, info.zc_unit, 1));
 	cr_expect(eq(u32, info.promisc_cnt, 0));
 	cr_expect(not(info.up));
 	cr_expect(not(info.running));
@@ -330,4 +333,19 @@ Test(nic, link_stats_of_no_device_are_refused)
 	cr_expect(eq(int, xmb_nic_link_stats(0, &stats), -ENODEV));
 	cr_expect(eq(u64, stats.rx_packets, 77));
 	cr_expect(has_said("counters"), "%s", said);
+}
+
+Test(nic, is_gone_is_told_of_what_is_gone_and_not_of_what_cannot_be_asked)
+{
+	struct rlimit limit, none;
+
+	cr_expect(not(xmb_nic_is_gone(xv0)));
+	cr_expect(xmb_nic_is_gone(NO_IFINDEX));
+	cr_assert(eq(int, getrlimit(RLIMIT_NOFILE, &limit), 0));
+	none = (struct rlimit){ .rlim_max = limit.rlim_max };
+	cr_assert(eq(int, setrlimit(RLIMIT_NOFILE, &none), 0));
+	cr_expect(not(xmb_nic_is_gone(xv0)), "without a descriptor to ask by");
+	cr_expect(not(xmb_nic_is_gone(NO_IFINDEX)),
+		  "without a descriptor to ask by");
+	setrlimit(RLIMIT_NOFILE, &limit);
 }

@@ -11,16 +11,12 @@
 #include <errno.h>
 #include <linux/bpf.h>
 #include <linux/capability.h>
-#include <linux/filter.h>
 #include <linux/if_link.h>
-#include <linux/seccomp.h>
 #include <net/if.h>
 #include <sched.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -73,23 +69,6 @@ Test(prog_refusal, a_second_program_is_busy_until_the_advice_is_taken)
 	xmb_prog_destroy(other);
 }
 
-/* A program of someone else, attached as `ip link` does it. */
-static void attach_by_netlink(uint32_t flags)
-{
-	struct bpf_insn pass[] = {
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .imm = XDP_PASS },
-		{ .code = BPF_JMP | BPF_EXIT },
-	};
-	int fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "stranger", "GPL", pass, 2,
-			       NULL);
-
-	cr_assert(ge(int, fd, 0));
-	cr_assert(eq(int,
-		     bpf_xdp_attach((int)if_nametoindex("va"), fd, flags, NULL),
-		     0));
-	close(fd);
-}
-
 Test(prog_refusal, a_strangers_program_is_named_and_the_advice_removes_it)
 {
 	static const struct {
@@ -102,7 +81,7 @@ Test(prog_refusal, a_strangers_program_is_named_and_the_advice_removes_it)
 	for (int i = 0; i < 2; i++) {
 		struct xmb_prog_opts any = opts_for(XMB_PROG_AUTO);
 
-		attach_by_netlink(rows[i].flags);
+		attach_by_netlink("stranger", rows[i].flags);
 		expect_refused(&any, -EBUSY, "(stranger)");
 		cr_expect(eq(int, said_cnt(XMB_LOG_WARN), 0));
 		expect_said(XMB_LOG_ERROR, rows[i].mode);
@@ -110,6 +89,17 @@ Test(prog_refusal, a_strangers_program_is_named_and_the_advice_removes_it)
 		cr_expect(eq(u8, attached().attach_mode, XDP_ATTACHED_NONE));
 		xmb_prog_destroy(attach(XMB_PROG_AUTO));
 	}
+}
+
+Test(prog_refusal, a_dispatcher_of_libxdp_is_told_from_other_programs)
+{
+	struct xmb_prog_opts any;
+
+	make_pair(1, 1);
+	any = opts_for(XMB_PROG_AUTO);
+	attach_by_netlink("xdp_dispatcher", XDP_FLAGS_DRV_MODE);
+	expect_refused(&any, -EBUSY, "libxdp's dispatcher");
+	expect_said(XMB_LOG_ERROR, "`xdp-loader unload va --all`");
 }
 
 Test(prog_refusal, a_device_that_is_not_there_is_refused_in_every_mode)
@@ -155,26 +145,6 @@ Test(prog_refusal, without_privilege_it_says_which_are_missing)
 	expect_refused(&opts, -EPERM, "CAP_NET_ADMIN, CAP_BPF");
 }
 
-/* From now on the kernel answers err to this command of bpf(). */
-static void answer_bpf(unsigned command, unsigned err)
-{
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-			 offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_bpf, 0, 3),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-			 offsetof(struct seccomp_data, args[0])),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, command, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | err),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog fprog = { sizeof(code) / sizeof(code[0]), code };
-
-	cr_assert(eq(int, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0));
-	cr_assert(
-		eq(int, prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &fprog), 0));
-}
-
 /* A filter cannot be taken off again, so each row has a process. */
 static void expect_refused_when(unsigned command, unsigned answer,
 				enum xmb_prog_mode mode, int err,
@@ -189,7 +159,7 @@ static void expect_refused_when(unsigned command, unsigned answer,
 		int got;
 
 		forget_said();
-		answer_bpf(command, answer);
+		answer_bpf(command, answer, LINK_PROBE_LEN);
 		got = xmb_prog_attach(&out, &opts);
 		_exit(got != err				    ? 1
 		      : out					    ? 2
@@ -257,7 +227,7 @@ Test(prog_refusal, what_libbpf_prints_goes_to_the_debug_log)
 
 	make_pair(1, 1);
 	opts = opts_for(XMB_PROG_AUTO);
-	answer_bpf(BPF_PROG_LOAD, EINVAL);
+	answer_bpf(BPF_PROG_LOAD, EINVAL, 0);
 	cr_expect(eq(int, xmb_prog_attach(&prog, &opts), -EOPNOTSUPP));
 	expect_said(XMB_LOG_DEBUG, "libbpf: ");
 }

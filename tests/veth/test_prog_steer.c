@@ -153,7 +153,8 @@ static void expect_counted(struct xmb_prog *prog, uint64_t matched,
 			   uint64_t passed, uint64_t no_socket,
 			   uint64_t malformed)
 {
-	const uint64_t want[] = { matched, passed, no_socket, malformed };
+	const uint64_t want[XMB_PROG_COUNTER_CNT] = { matched, passed,
+						      no_socket, malformed };
 	uint64_t v[XMB_PROG_COUNTER_CNT];
 	uint64_t deadline = xmb_clock_ns() + WAIT_MS * XMB_NS_PER_MS;
 

@@ -473,6 +473,54 @@ Test(xsk, two_queues_of_a_device_are_two_sockets)
 	lab_finish();
 }
 
+Test(xsk, zero_copy_that_would_cut_packets_in_two_is_not_asked_for)
+{
+	struct xmb_xsk_opts opts;
+
+	lab_plain();
+	opts = hasty("left");
+	opts.zc_unit = 1024;
+	opts.bind = XMB_XSK_ZC;
+	lab_expect_refused(&opts, -EOPNOTSUPP,
+			   "fills 1024 bytes of a frame of 2048");
+	opts.bind = XMB_XSK_AUTO;
+	cr_expect(not(xmb_xsk_mode(lab_open(&opts)).is_zc));
+	expect_said(XMB_LOG_WARN, "taking copy mode");
+
+	/* Neither who did not ask for it nor whom it does not touch is told. */
+	forget_said();
+	opts = lab_opts("right");
+	opts.zc_unit = 1024;
+	opts.bind = XMB_XSK_COPY;
+	lab_close(lab_open(&opts));
+	opts.bind = XMB_XSK_AUTO;
+	opts.mtu = 1000;
+	lab_open(&opts);
+	cr_expect(eq(int, said_cnt(XMB_LOG_WARN), 0));
+	lab_finish();
+}
+
+Test(xsk, without_need_wakeup_packets_come_and_go)
+{
+	struct xmb_multibuf mb = { 0 };
+	struct xmb_xsk_opts opts;
+	struct xmb_xsk *left;
+	int tap;
+
+	lab_plain();
+	opts = lab_opts("left");
+	opts.no_need_wakeup = true;
+	left = lab_open(&opts);
+	lab_steer(left);
+	tap = tap_open("ltap");
+	tap_send_made(tap, 100, 1);
+	cr_assert(eq(u32, lab_recv(left, &mb, 1), 1));
+	cr_expect(lab_is_made(&mb, 100, 1));
+	lab_send(left, &mb, 1);
+	cr_expect(tap_recv_made(tap, 100, 1));
+	lab_finish();
+}
+
 Test(xsk, settling_an_open_socket_aborts, .signal = SIGABRT)
 {
 	lab_plain();

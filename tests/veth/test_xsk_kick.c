@@ -148,6 +148,18 @@ Test(xsk_kick, a_ring_that_asks_for_no_wakeup_is_not_kicked)
 	lab_finish();
 }
 
+Test(xsk_kick, a_socket_without_need_wakeup_is_kicked_whatever_the_ring_says)
+{
+	set_up_with(0);
+	right->opts.no_need_wakeup = true;
+	kernel.steps[0] = (struct step){ 1, 0, 10 };
+	cr_assert(eq(u32, post(3), 3));
+	*right->tx.flags = 0;
+	cr_expect(eq(int, xmb_xsk_kick(right), 0));
+	expect_after(1, 0);
+	lab_finish();
+}
+
 Test(xsk_kick, eagain_with_progress_is_asked_again_until_all_is_taken)
 {
 	cr_expect(eq(int, KICK({ 4, -EAGAIN, 2 }, { 1, 0, 2 }), 0));
