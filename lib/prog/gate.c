@@ -45,21 +45,24 @@ static void counters_path(char path[ENTRY_PATH_MAX],
 	path_of(path, gate, entry);
 }
 
-static bool has_bpffs(void)
+/* 0, or why there is none that can be seen. */
+static int look_for_bpffs(void)
 {
 	struct statfs fs;
 
-	return !statfs(BPFFS, &fs) && (uint32_t)fs.f_type == BPFFS_KIND;
+	if (statfs(BPFFS, &fs))
+		return -errno;
+	return (uint32_t)fs.f_type == BPFFS_KIND ? 0 : -EOPNOTSUPP;
 }
 
-static int tell_no_bpffs(const char *dev)
+static int tell_no_bpffs(const char *dev, int err)
 {
 	xmb_log(XMB_LOG_ERROR,
 		"%s: a gate is kept in a bpffs, and there is none on " BPFFS
-		": `mount -t bpf bpf " BPFFS
+		" (%s): `mount -t bpf bpf " BPFFS
 		"`; `ip netns exec` hides one that "
 		"is there: use `nsenter --net=` instead",
-		dev);
+		dev, strerror(-err));
 	return -EOPNOTSUPP;
 }
 
@@ -254,8 +257,9 @@ int xmb_gate_open(struct xmb_gate *gate, const char *dev, int ifindex,
 	int err;
 
 	*gate = (struct xmb_gate){ .dir_fd = -1, .link_fd = -1 };
-	if (!has_bpffs())
-		return want == XMB_GATE_LOOK ? 0 : tell_no_bpffs(dev);
+	err = look_for_bpffs();
+	if (err)
+		return want == XMB_GATE_LOOK ? 0 : tell_no_bpffs(dev, err);
 	if (stat(NETNS, &ns))
 		return want == XMB_GATE_LOOK
 			       ? 0

@@ -147,7 +147,7 @@ static int map_rings(struct xmb_xsk *xsk)
 
 	if (getsockopt(xsk->fd, SOL_XDP, XDP_MMAP_OFFSETS, &off, &len))
 		return refuse(xsk, -errno, "ask for the rings' layout",
-			      "this kernel is too old: 5.4 is needed");
+			      "Linux 5.4 is needed; try again if it is that");
 	if (len != sizeof(off))
 		return refuse(xsk, -EOPNOTSUPP, "ask for the rings' layout",
 			      "this kernel has no need_wakeup: 5.4 is needed");
@@ -234,7 +234,9 @@ static int refuse_bind(const struct xmb_xsk *xsk, int err)
 				  "copy"
 				: "the driver lacks XDP");
 	default:
-		return refuse(xsk, err, "bind", "the kernel refused it");
+		return refuse(xsk, err, "bind",
+			      "try again; the kernel's log (dmesg) may say "
+			      "more");
 	}
 }
 

@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Every system call of xmbuf forward fails once, with each error; see
+fault_injection.py, which has a sample of it."""
+import os
+
+from fault_injection import ERRORS, fail_in_traffic, fail_sites
+from lab import main
+
+# Of how many parts of the matrix this run is one, and which: for a short look.
+PARTS, PART = (int(os.environ.get(name, default))
+               for name, default in (("XMB_FAULT_PARTS", "1"), ("XMB_FAULT_PART", "0")))
+
+
+def part(pairs):
+    return pairs[PART::PARTS]
+
+
+def every_call_that_fails_ends_it_in_words_or_is_made_again():
+    fail_sites("rtc", part)
+
+
+def every_call_that_fails_ends_a_pipeline_in_words_or_is_made_again():
+    fail_sites("pipeline", part)
+
+
+def every_call_that_fails_leaves_a_gate_that_can_be_opened_or_none():
+    fail_sites("gate", part)
+
+
+def every_call_that_moves_packets_fails_and_each_packet_has_a_name():
+    fail_in_traffic([(call, error) for call in ("sendto", "poll", "getsockopt", "read", "write")
+                     for error in ERRORS])
+
+
+if __name__ == "__main__":
+    main(every_call_that_fails_ends_it_in_words_or_is_made_again,
+         every_call_that_fails_ends_a_pipeline_in_words_or_is_made_again,
+         every_call_that_fails_leaves_a_gate_that_can_be_opened_or_none,
+         every_call_that_moves_packets_fails_and_each_packet_has_a_name)
