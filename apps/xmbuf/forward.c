@@ -63,8 +63,8 @@ static const struct argp_option options[] = {
 	{ "bind", OPT_BIND, "zc|copy|auto", 0,
 	  "How packets reach the frames [auto: zero copy, else copy]", 0 },
 	{ "frame-size", OPT_FRAME_SIZE, "BYTES", 0,
-	  "2048 or 4096 [2048; 4096 if an MTU is above 3000 or zero copy needs "
-	  "it]",
+	  "2048 to 4096; all but these two in unaligned mode [2048; 4096 if an "
+	  "MTU is above 3000 or zero copy needs it]",
 	  0 },
 	{ "frames", OPT_FRAMES, "N", 0, "Frames of packet memory [16384]", 0 },
 	{ "cpus", OPT_CPUS, "LIST", 0, "CPUs of the data threads, as 2,3", 0 },

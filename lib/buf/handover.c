@@ -32,11 +32,24 @@ uint32_t xmb_handover_fill(struct xmb_cache *cache, uint32_t who,
 	return i;
 }
 
+/* Let who's TX ring be the owner of a slot. */
+static void slot_to_tx(const struct xmb_domain *domain, uint32_t who,
+		       struct xmb_chunk *chunk)
+{
+	struct xmb_tracker *t = &domain->trackers[chunk->region];
+
+	/* The difference fits the owner's byte: no carry into the next. */
+	atomic_fetch_add_explicit(
+		&t->state,
+		xmb_owner_bits(chunk->slot, XMB_OWNER_TX(who) - XMB_OWNER_SELF),
+		memory_order_acq_rel);
+	*chunk = (struct xmb_chunk){ 0 };
+}
+
 uint64_t xmb_handover_tx_slot(struct xmb_cache *cache, uint32_t who,
 			      struct xmb_chunk *chunk, bool *is_excl)
 {
 	const struct xmb_domain *domain = &cache->pool->domain;
-	struct xmb_tracker *t = &domain->trackers[chunk->region];
 	uint64_t addr =
 		(uint64_t)chunk->region * domain->region_len + chunk->off;
 
@@ -44,13 +57,32 @@ uint64_t xmb_handover_tx_slot(struct xmb_cache *cache, uint32_t who,
 	xmb_slot_verify(chunk, "send");
 	if (xmb_slot_try_excl(chunk))
 		return xmb_handover_tx(cache, who, chunk, is_excl);
-	/* The difference fits the owner's byte: no carry into the next. */
-	atomic_fetch_add_explicit(
-		&t->state,
-		xmb_owner_bits(chunk->slot, XMB_OWNER_TX(who) - XMB_OWNER_SELF),
-		memory_order_acq_rel);
-	*chunk = (struct xmb_chunk){ 0 };
+	slot_to_tx(domain, who, chunk);
 	*is_excl = false;
+	return addr;
+}
+
+uint64_t xmb_handover_tx_of(const struct xmb_domain *domain, uint32_t who,
+			    struct xmb_chunk *chunk, bool *is_excl)
+{
+	uint64_t addr =
+		(uint64_t)chunk->region * domain->region_len + chunk->off;
+
+	assert_who(who);
+	XMB_ASSERT(chunk->dom == domain->id && chunk->len > 0);
+	*is_excl = xmb_chunk_is_excl(chunk);
+	if (!*is_excl) {
+		xmb_slot_verify(chunk, "send");
+		*is_excl = xmb_slot_try_excl(chunk);
+	}
+	if (!*is_excl) {
+		slot_to_tx(domain, who, chunk);
+		return addr;
+	}
+	xmb_chunk_verify(chunk, domain, "send");
+	xmb_frame_store(domain, chunk->region,
+			xmb_frame_word(XMB_FRAME_TX, who, chunk->slot));
+	*chunk = (struct xmb_chunk){ 0 };
 	return addr;
 }
 
@@ -82,12 +114,25 @@ static uint32_t find_tx_slot(const struct xmb_tracker *t, uint32_t who,
 	return found;
 }
 
+static int complete_slot_of(struct xmb_cache *cache, struct xmb_domain *domain,
+			    uint32_t who, uint64_t addr)
+{
+	uint32_t region = (uint32_t)(addr / domain->region_len);
+	uint32_t off = (uint32_t)(addr % domain->region_len);
+	uint32_t k = find_tx_slot(&domain->trackers[region], who, off);
+
+	if (k == XMB_TRACKER_SLOTS)
+		return -EPROTO;
+	xmb_slot_release(cache, domain, region, k, XMB_OWNER_TX(who));
+	return 0;
+}
+
 int xmb_handover_complete_slot(struct xmb_cache *cache, uint32_t who,
 			       uint64_t addr)
 {
 	struct xmb_domain *domain = &cache->pool->domain;
 	uint64_t region = addr / domain->region_len;
-	uint32_t off = (uint32_t)(addr % domain->region_len), k, word;
+	uint32_t word;
 
 	if (region >= domain->region_cnt)
 		return -EPROTO;
@@ -99,11 +144,34 @@ int xmb_handover_complete_slot(struct xmb_cache *cache, uint32_t who,
 				word & ~XMB_FRAME_COOKIE);
 		return xmb_handover_complete(cache, who, addr);
 	}
-	k = find_tx_slot(&domain->trackers[region], who, off);
-	if (k == XMB_TRACKER_SLOTS)
+	return complete_slot_of(cache, domain, who, addr);
+}
+
+/* The frame was in the kernel's hands and goes home. */
+static void go_home(struct xmb_cache *cache, struct xmb_domain *domain,
+		    uint32_t region)
+{
+	uint32_t gen = xmb_frame_word_gen(xmb_frame_load(domain, region)) + 1;
+
+	xmb_frame_store(
+		domain, region,
+		xmb_frame_word(XMB_FRAME_FREE, cache->who, gen & 0xffff));
+	xmb_cache_put(cache, domain, region);
+}
+
+int xmb_handover_complete_of(struct xmb_cache *cache, struct xmb_domain *domain,
+			     uint32_t who, uint64_t addr)
+{
+	uint64_t region = addr / domain->region_len;
+	uint32_t word;
+
+	if (region >= domain->region_cnt)
 		return -EPROTO;
-	xmb_slot_release(cache, domain, (uint32_t)region, k, XMB_OWNER_TX(who));
-	return 0;
+	word = xmb_frame_load(domain, (uint32_t)region);
+	if ((word & 0xffff) != xmb_frame_word(XMB_FRAME_TX, who, 0))
+		return complete_slot_of(cache, domain, who, addr);
+	go_home(cache, domain, (uint32_t)region);
+	return 1;
 }
 
 static bool is_tx_slot(const struct xmb_domain *domain, uint32_t region,
@@ -117,7 +185,12 @@ static bool is_tx_slot(const struct xmb_domain *domain, uint32_t region,
 
 struct xmb_handover_held xmb_handover_hold(struct xmb_pool *pool, uint32_t who)
 {
-	const struct xmb_domain *domain = &pool->domain;
+	return xmb_handover_hold_of(&pool->domain, who);
+}
+
+struct xmb_handover_held xmb_handover_hold_of(const struct xmb_domain *domain,
+					      uint32_t who)
+{
 	struct xmb_handover_held held = { 0 };
 
 	assert_who(who);
@@ -147,8 +220,17 @@ struct xmb_handover_held xmb_handover_hold(struct xmb_pool *pool, uint32_t who)
 
 uint32_t xmb_handover_unhold(struct xmb_cache *cache, uint32_t who)
 {
-	struct xmb_domain *domain = &cache->pool->domain;
-	uint32_t cnt = 0;
+	struct xmb_handover_held freed =
+		xmb_handover_unhold_of(cache, &cache->pool->domain, who);
+
+	return freed.tx_cnt + freed.slot_cnt;
+}
+
+struct xmb_handover_held xmb_handover_unhold_of(struct xmb_cache *cache,
+						struct xmb_domain *domain,
+						uint32_t who)
+{
+	struct xmb_handover_held freed = { 0 };
 
 	assert_who(who);
 	for (uint32_t i = 0; i < domain->region_cnt; i++) {
@@ -160,7 +242,7 @@ uint32_t xmb_handover_unhold(struct xmb_cache *cache, uint32_t who)
 					continue;
 				xmb_slot_release(cache, domain, i, k,
 						 XMB_OWNER_TX(who));
-				cnt++;
+				freed.slot_cnt++;
 			}
 			continue;
 		}
@@ -168,14 +250,10 @@ uint32_t xmb_handover_unhold(struct xmb_cache *cache, uint32_t who)
 			continue;
 		if (word & XMB_FRAME_COOKIE)
 			xmb_cookie_frame_home(domain, i, false);
-		xmb_frame_store(domain, i,
-				xmb_frame_word(XMB_FRAME_FREE, cache->who,
-					       (xmb_frame_word_gen(word) + 1) &
-						       0xffff));
-		xmb_cache_put(cache, domain, i);
-		cnt++;
+		go_home(cache, domain, i);
+		freed.tx_cnt++;
 	}
-	return cnt;
+	return freed;
 }
 
 int xmb_handover_offer(struct xmb_cache *cache, struct xmb_chunk *chunk,

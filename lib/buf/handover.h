@@ -152,6 +152,26 @@ XMB_API struct xmb_handover_held xmb_handover_hold(struct xmb_pool *pool,
  */
 XMB_API uint32_t xmb_handover_unhold(struct xmb_cache *cache, uint32_t who);
 
+/*
+ * The same for frames of a domain that is no pool's but lies in memory that the
+ * kernel knows too (umem/piece.h): they are sent and completed, never filled,
+ * and go home by the domain's release().  Addresses count from the start of
+ * the domain; tx_of() asks for a chunk of it.
+ */
+XMB_API uint64_t xmb_handover_tx_of(const struct xmb_domain *domain,
+				    uint32_t who, struct xmb_chunk *chunk,
+				    bool *is_excl);
+XMB_API int xmb_handover_complete_of(struct xmb_cache *cache,
+				     struct xmb_domain *domain, uint32_t who,
+				     uint64_t addr);
+XMB_API struct xmb_handover_held
+xmb_handover_hold_of(const struct xmb_domain *domain, uint32_t who);
+
+/* Returns what was freed; fill_cnt counts with tx_cnt. */
+XMB_API struct xmb_handover_held
+xmb_handover_unhold_of(struct xmb_cache *cache, struct xmb_domain *domain,
+		       uint32_t who);
+
 /* A chunk on its way to another process. */
 struct xmb_handover_desc {
 	uint32_t off;

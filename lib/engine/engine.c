@@ -14,9 +14,6 @@
 enum {
 	SETTLE_STEP_US = 5000,
 	TX_CAP_MIN = 64,
-	JUMBO_MTU = 3000,
-	SMALL_ROOM = 2048 - 256, /* for data, in a frame of 2048 */
-	ETHER_LEN = 14 + 2 * 4,
 	PIPE_CNT_MAX = 65536,
 };
 
@@ -31,7 +28,7 @@ struct plan {
 static int make_plan(const struct xmb_engine *engine, struct plan *plan)
 {
 	const struct xmb_engine_opts *opts = &engine->opts;
-	uint32_t frames = xmb_or_u32(opts->umem.frame_cnt, XMB_UMEM_FRAME_CNT);
+	uint32_t frames = xmb_umem_pool_cnt(&opts->umem);
 	uint32_t fill_base = XMB_XSK_FILL_BASE, senders, spare, threads;
 
 	*plan = (struct plan){ .io_cnt = XMB_PORT_QUEUE_MAX };
@@ -91,28 +88,6 @@ static int create_ports(struct xmb_engine *engine)
 		engine->is_running[p] = xmb_port_nic(engine->ports[p])->running;
 	}
 	return 0;
-}
-
-/*
- * A jumbo packet in frames of 2 KiB is a chain of six; in frames of 4 KiB the
- * three that a multibuf has inline.  A driver that fills frames by the KiB in
- * zero copy takes no packet of 1500 bytes into one of 2 KiB.
- */
-static bool wants_large(const struct xmb_nic_info *nic)
-{
-	uint32_t room = SMALL_ROOM - SMALL_ROOM % nic->zc_unit;
-
-	return nic->mtu > JUMBO_MTU ||
-	       (room < SMALL_ROOM && nic->mtu + ETHER_LEN > room);
-}
-
-static void choose_frame_len(struct xmb_engine *engine)
-{
-	uint32_t *frame_len = &engine->opts.umem.frame_len;
-
-	for (uint32_t p = 0; p < engine->opts.port_cnt && !*frame_len; p++)
-		if (wants_large(xmb_port_nic(engine->ports[p])))
-			*frame_len = 4096;
 }
 
 /* A packet that was split is sent as two buffers. */
@@ -374,9 +349,7 @@ static int set_up(struct xmb_engine *engine)
 	if (!err)
 		err = make_plan(engine, &plan);
 	if (!err)
-		choose_frame_len(engine);
-	if (!err)
-		err = xmb_umem_create(&engine->umem, &engine->opts.umem);
+		err = xmb_engine_create_umem(engine);
 	if (!err)
 		err = make_workers(engine, &plan);
 	if (!err && plan.stage_cnt)

@@ -210,7 +210,8 @@ struct xmb_engine_opts {
 	uint32_t pipe_cnt;
 	xmb_steer_fn *steer; /* NULL: by flow hash */
 	void *steer_arg;
-	struct xmb_umem_opts umem; /* frame_len 0: 4096 if an MTU is > 3000 */
+	/* frame_len 0: 4096 if an MTU is > 3000; dev_cnt 0: the ports'. */
+	struct xmb_umem_opts umem;
 	const int *cpus; /* thread t runs on cpus[t % cpu_cnt]; NULL: any */
 	uint32_t cpu_cnt;
 	uint64_t duration_ns; /* 0: until a signal */
@@ -230,6 +231,9 @@ struct xmb_engine;
  */
 XMB_API int xmb_engine_create(struct xmb_engine **out,
 			      const struct xmb_engine_opts *opts);
+
+/* The frames of all ports, for pieces (piece.h); the engine's. */
+XMB_API struct xmb_umem *xmb_engine_umem(struct xmb_engine *engine);
 
 /*
  * Run until SIGINT, SIGTERM, the end of duration_ns, xmb_engine_stop(), or the

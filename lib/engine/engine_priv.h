@@ -121,6 +121,9 @@ void xmb_worker_kick_all(struct xmb_worker *w, uint64_t now_ns);
 struct tx_state xmb_worker_tx_state(const struct xmb_worker *w);
 bool xmb_worker_has_rx(const struct xmb_worker *w);
 
+/* frames.c: the umem that the ports' devices ask for. */
+int xmb_engine_create_umem(struct xmb_engine *engine);
+
 /* link.c: what the watch tells, and what is asked when it lost events. */
 void xmb_engine_on_watch(void *arg, int res);
 void xmb_engine_look_at_ports(struct xmb_engine *engine);

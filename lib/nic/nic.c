@@ -136,6 +136,7 @@ static void query_driver(struct xmb_nic_info *info)
 	memcpy(req.ifr_name, info->name, sizeof(req.ifr_name));
 	if (ioctl(fd, SIOCETHTOOL, &req) == 0)
 		snprintf(info->driver, sizeof(info->driver), "%s", drv.driver);
+	info->numa_node = xmb_pci_node("/sys/bus/pci/devices", drv.bus_info);
 	close(fd);
 }
 
@@ -196,7 +197,7 @@ static int query(const char *dev, struct xmb_nic_info *info)
 
 int xmb_nic_query(const char *dev, struct xmb_nic_info *info)
 {
-	struct xmb_nic_info found = { 0 };
+	struct xmb_nic_info found = { .numa_node = -1 };
 	int err = query(dev, &found);
 
 	if (err == -ENODEV)

@@ -11,8 +11,8 @@
  *
  * Everything is asked of the kernel at each call, over sockets opened for that
  * call: the answer is of the network namespace that the calling thread is in,
- * and nothing of it is remembered.  sysfs is not read, for it shows the
- * namespace of whoever mounted it.
+ * and nothing of it is remembered.  /sys/class/net is not read, for it shows
+ * the namespace of whoever mounted it; /sys/bus/pci, which knows none, is.
  *
  * Units      mtu is bytes of payload behind the Ethernet header; _cnt counts
  *            queues, packets or requests.
@@ -36,6 +36,7 @@ struct xmb_nic_info {
 	bool up;	      /* set up by the administrator */
 	bool running;	      /* up, and the link has a carrier */
 	uint32_t promisc_cnt; /* requests for promiscuous mode that stand */
+	int numa_node;	      /* of its PCI slot; -1: none, or not known */
 
 	/*
 	 * Queues that carry packets now.  A device that has no channels to

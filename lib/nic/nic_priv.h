@@ -108,4 +108,10 @@ int xmb_ethtool_features(int ifindex, struct xmb_feature *list, size_t cnt);
 /* Want a feature on or off; the device may decide otherwise and 0 is said. */
 int xmb_ethtool_want(int ifindex, const char *name, bool on);
 
+/*
+ * The NUMA node of the PCI slot bus ("0000:03:00.0") under root, as
+ * "/sys/bus/pci/devices"; -1: no such slot, or of no node.
+ */
+int xmb_pci_node(const char *root, const char *bus);
+
 #endif /* XMBUF_NIC_NIC_PRIV_H */

@@ -15,7 +15,8 @@
  * frame words say it frame by frame: xmb_ledger_check() compares the two in
  * O(frames), so that neither a lost frame nor a wrong count goes unnoticed.
  * A split frame counts once: under tx while one of its chunks is in a TX ring,
- * else under app.
+ * else under app.  Frames of pieces (piece.h) count as the pool's do, by state;
+ * those that nobody gets (umem.h) do not count at all.
  *
  * Units      Frames, but where the name says otherwise.
  * Threads    Exact while the holders are at rest; a report of running threads

@@ -102,7 +102,7 @@ void xmb_xsk_close(struct xmb_xsk *xsk, struct xmb_cache *cache)
 	if (xsk->fd >= 0)
 		close(xsk->fd);
 	xsk->fd = -1;
-	xsk->held = xmb_handover_hold(&xsk->umem->pool, xsk->who);
+	xsk->held = xmb_umem_hold(xsk->umem, xsk->who);
 	count_set(&xsk->fill_cnt, 0);
 	count_set(&xsk->tx_frame_cnt, 0);
 	count_set(&xsk->tx_slot_cnt, 0);
@@ -162,7 +162,7 @@ int xmb_xsk_settle(struct xmb_xsk *xsk, struct xmb_cache *cache)
 		return 0;
 	if (probe_queue(xsk))
 		return -EAGAIN;
-	xmb_handover_unhold(cache, xsk->who);
+	xmb_umem_unhold(xsk->umem, cache, xsk->who);
 	xsk->held = (struct xmb_handover_held){ 0 };
 	return 0;
 }

@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 enum {
-	FRAGS_MAX_COPY = 17, /* MAX_SKB_FRAGS may be configured down to it */
-	FRAGS_MAX_ZC = 5,    /* of a device that does not tell */
-	RX_OFFSET = 256,     /* the kernel's headroom in a frame */
+	FRAGS_MAX_COPY = 17,	/* MAX_SKB_FRAGS may be configured down to it */
+	FRAGS_MAX_ZC = 5,	/* of a device that does not tell */
+	RX_OFFSET = 256,	/* the kernel's headroom in a frame */
 	ETHER_LEN = 14 + 2 * 4, /* MAC header with two VLAN tags */
 	BUSY_RETRY_US = 2000,
 };
@@ -52,20 +52,41 @@ static int open_socket(struct xmb_xsk *xsk)
 		      "raise the limit of open files if it is that");
 }
 
+/*
+ * The kernel counts by user: what this user's other sockets and programs have
+ * locked is in the limit too, and is not to be seen.
+ */
 static int refuse_memory(const struct xmb_xsk *xsk, int err)
 {
+	const size_t need_kib = (xsk->umem->reg_len + 1023) >> 10;
 	struct rlimit limit = { 0 };
-	char advice[256];
+	char advice[512];
+	bool is_soft;
 
 	getrlimit(RLIMIT_MEMLOCK, &limit);
+	is_soft = limit.rlim_max == RLIM_INFINITY ||
+		  limit.rlim_max >= xsk->umem->reg_len;
+	is_soft = is_soft && limit.rlim_cur != limit.rlim_max;
 	snprintf(advice, sizeof(advice),
 		 "each queue's socket locks the frames, %zu KiB, once more, "
-		 "and RLIMIT_MEMLOCK is %llu KiB for all of them together: "
-		 "raise it (ulimit -l), grant CAP_IPC_LOCK or ask for fewer "
-		 "frames or queues",
-		 xsk->umem->area_len >> 10,
-		 (unsigned long long)limit.rlim_cur >> 10);
+		 "and RLIMIT_MEMLOCK is %llu KiB for all of them, and all "
+		 "programs of this user, together: raise it to %zu KiB a "
+		 "socket (%s), grant CAP_IPC_LOCK, or ask for fewer frames or "
+		 "queues",
+		 need_kib, (unsigned long long)limit.rlim_cur >> 10, need_kib,
+		 is_soft ? "ulimit -l, the hard limit allows it"
+			 : "the hard limit too: LimitMEMLOCK= of the service, "
+			   "memlock in limits.conf, or ulimit -l as root");
 	return refuse(xsk, err, "register the frames", advice);
+}
+
+/* More than may be locked even if nobody else locks a page: why wait? */
+static bool is_beyond_limit(uint64_t len)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_MEMLOCK, &limit) == 0 &&
+	       limit.rlim_cur != RLIM_INFINITY && len > limit.rlim_cur;
 }
 
 /*
@@ -76,9 +97,10 @@ static int register_umem(struct xmb_xsk *xsk, uint64_t deadline_ns)
 {
 	struct xdp_umem_reg reg = {
 		.addr = (uintptr_t)xsk->umem->area,
-		.len = (uint64_t)xsk->umem->pool.domain.region_len *
-		       xsk->umem->pool.domain.region_cnt,
+		.len = xsk->umem->reg_len,
 		.chunk_size = xsk->umem->pool.domain.region_len,
+		.flags = xsk->umem->is_unaligned ? XDP_UMEM_UNALIGNED_CHUNK_FLAG
+						 : 0,
 	};
 
 	while (setsockopt(xsk->fd, SOL_XDP, XDP_UMEM_REG, &reg, sizeof(reg))) {
@@ -86,10 +108,15 @@ static int register_umem(struct xmb_xsk *xsk, uint64_t deadline_ns)
 
 		if (err == -EINTR)
 			continue;
+		if (err == -EFAULT || err == -ENOMEM)
+			return refuse(xsk, err, "register the frames",
+				      "not all of their pages are to be had: "
+				      "free memory; or was a piece's file "
+				      "shortened?");
 		if (err != -ENOBUFS)
 			return refuse(xsk, err, "register the frames",
 				      "the kernel refused the area");
-		if (xmb_clock_ns() >= deadline_ns)
+		if (is_beyond_limit(reg.len) || xmb_clock_ns() >= deadline_ns)
 			return refuse_memory(xsk, err);
 		usleep(BUSY_RETRY_US);
 	}
@@ -262,6 +289,28 @@ static bool would_cut(const struct xmb_xsk *xsk, uint32_t room)
 }
 
 /*
+ * A device writes to physical memory: a frame that lies across two pages that
+ * are not neighbours there is refused entry by entry, and nothing would be
+ * received.  True if so, with words, as would_cut().
+ */
+static bool would_cross(const struct xmb_xsk *xsk)
+{
+	bool is_zc = xsk->opts.bind == XMB_XSK_ZC;
+
+	if (!xsk->umem->is_unaligned || xsk->umem->is_contig ||
+	    xsk->opts.bind == XMB_XSK_COPY)
+		return false;
+	if (is_zc || xsk->opts.zc_segs_max)
+		xmb_log(is_zc ? XMB_LOG_ERROR : XMB_LOG_WARN,
+			"%s: frames of %u bytes lie across pages, which zero "
+			"copy takes only in hugepages (vm.nr_hugepages), or "
+			"use frames of 2048 or 4096 bytes%s",
+			xsk->dev, xsk->umem->pool.domain.region_len,
+			is_zc ? "" : "; taking copy mode");
+	return true;
+}
+
+/*
  * A device may have zero copy only for packets of one buffer, and then an
  * auto bind with XDP_USE_SG ends in copy mode: while packets fit a frame, try
  * zero copy without it first.
@@ -277,7 +326,7 @@ static int bind_mode(struct xmb_xsk *xsk, uint64_t deadline_ns)
 							: 0;
 	int err;
 
-	if (would_cut(xsk, room)) {
+	if (would_cross(xsk) || would_cut(xsk, room)) {
 		if (xsk->opts.bind == XMB_XSK_ZC)
 			return -EMSGSIZE;
 		force = XDP_COPY;
@@ -416,7 +465,7 @@ int xmb_xsk_open(struct xmb_xsk **out, struct xmb_umem *umem,
 	if (err) {
 		/* Never bound: the kernel took nothing, so all is ours. */
 		xmb_xsk_close(xsk, cache);
-		xmb_handover_unhold(cache, xsk->who);
+		xmb_umem_unhold(umem, cache, xsk->who);
 		xsk->held = (struct xmb_handover_held){ 0 };
 		xmb_xsk_destroy(xsk);
 		return err;

@@ -89,6 +89,8 @@ uint32_t xmb_xsk_recv(struct xmb_xsk *xsk, struct xmb_cache *cache,
 		int err;
 
 		*mb = (struct xmb_multibuf){ 0 };
+		if (XMB_UNLIKELY(desc.addr >> XSK_UNALIGNED_BUF_OFFSET_SHIFT))
+			desc.addr = xsk_flat_addr(xsk, desc.addr);
 		err = xmb_handover_rx(cache, xsk->who, desc.addr, desc.len,
 				      &mb->c[0]);
 		taken += err == 0;

@@ -15,17 +15,23 @@ struct shape {
 	bool is_foreign;   /* some chunk is not of the socket's umem */
 };
 
+/* Of the umem's pool, or of one of its pieces. */
+static bool is_ours(const struct xmb_xsk *xsk, uint8_t dom)
+{
+	return dom == xsk->umem->pool.domain.id ||
+	       xmb_umem_piece_of(xsk->umem, dom);
+}
+
 static struct shape shape_of(const struct xmb_xsk *xsk,
 			     const struct xmb_multibuf *mb)
 {
-	const uint8_t dom = xsk->umem->pool.domain.id;
 	struct xmb_multibuf_iter iter;
 	struct shape shape = { 0 };
 
 	for (const struct xmb_chunk *c = xmb_multibuf_first(mb, &iter); c;
 	     c = xmb_multibuf_next(&iter)) {
 		shape.frag_cnt += c->len > 0;
-		shape.is_foreign |= c->len > 0 && c->dom != dom;
+		shape.is_foreign |= c->len > 0 && !is_ours(xsk, c->dom);
 	}
 	return shape;
 }
@@ -60,7 +66,12 @@ static void post(struct xmb_xsk *xsk, struct xmb_cache *cache,
 
 	desc->len = chunk->len;
 	desc->options = is_last ? 0 : XDP_PKT_CONTD;
-	desc->addr = xmb_handover_tx(cache, xsk->who, chunk, &is_excl);
+	if (XMB_LIKELY(chunk->dom == xsk->umem->pool.domain.id))
+		desc->addr = xmb_handover_tx(cache, xsk->who, chunk, &is_excl);
+	else
+		desc->addr = xmb_umem_piece_tx(
+			xmb_umem_piece_of(xsk->umem, chunk->dom), xsk->who,
+			chunk, &is_excl);
 	if (XMB_LIKELY(is_excl))
 		count_set(&xsk->tx_frame_cnt,
 			  count_get(&xsk->tx_frame_cnt) + 1);
@@ -120,6 +131,10 @@ static enum verdict send_slow(struct xmb_xsk *xsk, struct xmb_cache *cache,
 		drop(xsk, cache, mb, XMB_XSK_TX_TOO_LONG);
 		return DROPPED;
 	}
+	if (shape.is_foreign && xsk->opts.forbid_copy) {
+		drop(xsk, cache, mb, XMB_XSK_TX_FOREIGN);
+		return DROPPED;
+	}
 	if (shape.is_foreign) {
 		err = copy_in(cache, mb);
 		if (err) {
@@ -139,6 +154,19 @@ static enum verdict send_slow(struct xmb_xsk *xsk, struct xmb_cache *cache,
 	xsk_count(xsk, XMB_XSK_TX_BYTES, mb->len);
 	post_chain(xsk, cache, mb, idx, shape.frag_cnt);
 	return POSTED;
+}
+
+int xmb_xsk_check(const struct xmb_xsk *xsk, const struct xmb_multibuf *mb)
+{
+	struct shape shape = shape_of(xsk, mb);
+
+	if (mb->len == 0)
+		return -ENODATA;
+	if (mb->len > xsk->packet_max)
+		return -EMSGSIZE;
+	if (shape.is_foreign)
+		return xsk->opts.forbid_copy ? -EXDEV : 1;
+	return shape.frag_cnt > xsk->mode.frags_max ? -E2BIG : 0;
 }
 
 /* One chunk of our own that is a whole frame: nearly every packet. */
@@ -222,20 +250,40 @@ void xmb_xsk_drop_full(struct xmb_xsk *xsk, struct xmb_cache *cache,
 	xmb_multibuf_release_bulk(mbs, cnt, cache);
 }
 
+/* An address in the pool, or in a piece. */
+static int complete_at(struct xmb_xsk *xsk, struct xmb_cache *cache,
+		       uint64_t addr)
+{
+	int got = xmb_handover_complete(cache, xsk->who, addr);
+
+	if (XMB_UNLIKELY(got < 0 && xsk->umem->piece_cnt))
+		got = xmb_umem_piece_complete(xsk->umem, cache, xsk->who, addr);
+	return got;
+}
+
 /*
  * Copy mode keeps the first address of a packet in a pointer whose lowest bit
  * is a mark, so an odd one comes back as the even one before it (seen on
  * 6.18).  It is looked for where the address itself names nothing; a neighbour
  * of one byte that is in flight too is taken first, and its own completion
  * then finds this one.
+ *
+ * In unaligned mode we post plain addresses and get them back so; a kernel that
+ * names base and offset means the same byte.
  */
 static int complete_one(struct xmb_xsk *xsk, struct xmb_cache *cache,
 			uint64_t addr)
 {
-	int got = xmb_handover_complete(cache, xsk->who, addr);
+	int got = complete_at(xsk, cache, addr);
 
-	if (XMB_UNLIKELY(got < 0) && !xsk->mode.is_zc && !(addr & 1))
-		got = xmb_handover_complete(cache, xsk->who, addr | 1);
+	if (XMB_LIKELY(got >= 0))
+		return got;
+	if (addr != xsk_flat_addr(xsk, addr)) {
+		addr = xsk_flat_addr(xsk, addr);
+		got = complete_at(xsk, cache, addr);
+	}
+	if (got < 0 && !xsk->mode.is_zc && !(addr & 1))
+		got = complete_at(xsk, cache, addr | 1);
 	return got;
 }
 

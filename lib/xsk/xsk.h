@@ -17,8 +17,10 @@
  *                 reap()              send(), kick()
  *
  * A received packet is a multibuf of the frames it was received in; a sent
- * one is posted where it lies, all of its chunks or none.  A chunk of another
- * domain is copied into frames first, and counted.
+ * one is posted where it lies, all of its chunks or none: frames of the umem's
+ * pool and of its pieces.  A packet with a chunk of another umem, or of other
+ * memory, is copied into frames first, and counted; or dropped by name, on a
+ * socket that forbids it.
  *
  * The fill level, how many frames wait for packets, follows the traffic: as
  * few as the longest pause of this thread needs (frames stay in the CPU's
@@ -66,6 +68,10 @@ enum xmb_xsk_bind {
 	  "chains of more buffers than the device sends: use larger frames")   \
 	X(TX_NO_FRAMES, tx_no_frames, DROP,                                    \
 	  "memory outside the umem could not be copied: no frame was free")    \
+	X(TX_FOREIGN, tx_foreign, DROP,                                        \
+	  "packets in memory outside the umem, which this socket was told "    \
+	  "not "                                                               \
+	  "to copy")                                                           \
 	X(TX_FULL, tx_full, DROP,                                              \
 	  "the TX ring or the port's share of frames was full: the way out "   \
 	  "is "                                                                \
@@ -130,8 +136,9 @@ struct xmb_xsk_opts {
 	 * packets fill a frame (0: a byte).
 	 */
 	uint32_t zc_segs_max, zc_unit;
+	bool forbid_copy;    /* what is not in the umem is not sent */
 	bool no_need_wakeup; /* the kernel is to look without being asked */
-	uint64_t wait_ns;   /* for a queue that is being let go; 0: 2 s */
+	uint64_t wait_ns;    /* for a queue that is being let go; 0: 2 s */
 	xmb_xsk_kick_fn *kick;
 	void *kick_arg;
 };
@@ -150,7 +157,9 @@ struct xmb_xsk;
  * Open, fill the fill ring from cache, bind.
  * -EBUSY: another socket has the queue, still after wait_ns.  -EPERM: no
  * CAP_NET_RAW.  -ENOBUFS: over RLIMIT_MEMLOCK, or too few free frames to fill.
- * -EOPNOTSUPP: the mode that was asked for is not to be had; MTU above a frame
+ * -ENOMEM: no memory, or pages of a piece are gone; -EFAULT: all of them are.
+ * -EOPNOTSUPP: the mode that was asked for is not to be had; zero copy of
+ * frames that lie across pages (umem.h); MTU above a frame
  * and a kernel without multi-buffer.  -ENODEV: no such device.  -EINVAL: the
  * device has no such queue, or ring_cnt is no power of two.  -ENOSPC: no socket
  * id.
@@ -187,6 +196,16 @@ XMB_API void xmb_xsk_refill_idle(struct xmb_xsk *xsk, struct xmb_cache *cache);
  */
 XMB_API uint32_t xmb_xsk_send(struct xmb_xsk *xsk, struct xmb_cache *cache,
 			      struct xmb_multibuf *mbs, uint32_t cnt);
+
+/*
+ * What send() would make of the packet, ring and pool permitting.
+ * 0: it goes from where it lies.  1: it is copied first.
+ * -EXDEV: it has a chunk that is not in the umem, and copying is forbidden.
+ * -ENODATA: 0 bytes.  -EMSGSIZE: longer than the MTU.  -E2BIG: a chain of more
+ * buffers than frags_max.
+ */
+XMB_API int xmb_xsk_check(const struct xmb_xsk *xsk,
+			  const struct xmb_multibuf *mb);
 
 /* Release cnt packets that did not fit and count them as tx_full. */
 XMB_API void xmb_xsk_drop_full(struct xmb_xsk *xsk, struct xmb_cache *cache,

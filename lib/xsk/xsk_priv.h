@@ -3,6 +3,7 @@
 #define XMBUF_XSK_XSK_PRIV_H
 
 #include "buf/handover.h"
+#include "umem/piece.h"
 #include "xsk/level_priv.h"
 #include "xsk/xsk.h"
 
@@ -76,6 +77,19 @@ static inline uint32_t count_get(const _Atomic uint32_t *v)
 static inline void count_set(_Atomic uint32_t *v, uint32_t n)
 {
 	atomic_store_explicit(v, n, memory_order_relaxed);
+}
+
+/*
+ * In unaligned mode the kernel names where it was told to put a packet, and in
+ * the upper 16 bits how far behind that the data begins.  No other address has
+ * any of these bits: it is looked up as it is, and found to be none.
+ */
+static inline uint64_t xsk_flat_addr(const struct xmb_xsk *xsk, uint64_t addr)
+{
+	if (!xsk->umem->is_unaligned)
+		return addr;
+	return (addr & XSK_UNALIGNED_BUF_ADDR_MASK) +
+	       (addr >> XSK_UNALIGNED_BUF_OFFSET_SHIFT);
 }
 
 #endif /* XMBUF_XSK_XSK_PRIV_H */

@@ -3,10 +3,8 @@
  * Cases of the kernel's AF_XDP selftest, by their names there: traffic, poll,
  * statistics and the life of sockets.
  *
- * Those of unaligned mode (SEND_RECEIVE_UNALIGNED and _UNALIGNED_9K_PACKETS,
- * UNALIGNED_INV_DESC and _4001_FRAME_SIZE) need a mode that the library has not
- * got.  Its hugepage, minimal and maximal ring size cases ask for devices with
- * zero copy.
+ * Those of unaligned mode are in test_parity_unaligned.c.  The selftest's
+ * hugepage, minimal and maximal ring size cases ask for devices with zero copy.
  */
 #include "parity_lab.h"
 

@@ -68,9 +68,10 @@ def more_frames_than_the_machine_has_memory_for_are_refused():
                "--frames", str(1 << 24), "--frame-size", "4096")
 
 
-def a_frame_size_that_is_none_is_refused():
+def frames_across_pages_are_refused_in_zero_copy():
     with Lab() as lab:
-        refuse(lab, ["3000", "2048 or 4096"], "--frame-size", "3000")
+        refuse(lab, ["pages", "vm.nr_hugepages", "2048 or 4096"], "--frame-size", "3000",
+               "--bind", "zc")
 
 
 def more_queues_than_the_device_has_are_refused():
@@ -147,7 +148,7 @@ def a_queue_that_another_socket_has_is_refused_after_a_wait():
 
 def jumbo_frames_need_no_larger_frame():
     with Lab(mtu=9000) as lab:
-        for size in ("2048", "4096"):
+        for size in ("2048", "3001", "4032", "4096"):
             with lab.forward("--frame-size", size):
                 expect_ping(lab, 20, "-s", "8972", "-M", "do")
 
@@ -236,7 +237,7 @@ if __name__ == "__main__":
          a_device_that_is_down_is_named_with_the_remedy,
          too_few_frames_are_refused_with_the_number_needed,
          more_frames_than_the_machine_has_memory_for_are_refused,
-         a_frame_size_that_is_none_is_refused,
+         frames_across_pages_are_refused_in_zero_copy,
          more_queues_than_the_device_has_are_refused,
          a_cpu_that_is_not_there_is_refused,
          zero_copy_is_refused_where_the_driver_has_none,

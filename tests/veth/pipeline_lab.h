@@ -175,7 +175,7 @@ static inline void expect_in_is_out_and_drops(void)
 	static const enum xmb_xsk_counter before_tx[] = {
 		XMB_XSK_TX_EMPTY, XMB_XSK_TX_TOO_LONG,
 		XMB_XSK_TX_TOO_MANY_FRAGS, XMB_XSK_TX_NO_FRAMES,
-		XMB_XSK_TX_FULL,
+		XMB_XSK_TX_FOREIGN, XMB_XSK_TX_FULL,
 	};
 	uint64_t in = 0, out = 0, drops = 0;
 

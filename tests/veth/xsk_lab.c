@@ -56,7 +56,12 @@ void lab_frames(uint32_t frame_len, uint32_t frame_cnt)
 	struct xmb_umem_opts opts = { .frame_len = frame_len,
 				      .frame_cnt = frame_cnt };
 
-	cr_assert(eq(int, xmb_umem_create(&lab.umem, &opts), 0));
+	lab_frames_of(&opts);
+}
+
+void lab_frames_of(const struct xmb_umem_opts *opts)
+{
+	cr_assert(eq(int, xmb_umem_create(&lab.umem, opts), 0));
 	xmb_cache_init(&lab.cache, &lab.umem->pool, 1);
 }
 
@@ -184,7 +189,7 @@ void lab_finish(void)
 		xmb_prog_destroy(lab.progs[i]);
 	for (uint32_t i = 0; i < lab.xsk_cnt; i++)
 		lab_close(lab.xsks[i]);
-	cr_expect(eq(i64, lab_ledger().free, lab.umem->pool.domain.region_cnt));
+	cr_expect(eq(i64, lab_ledger().free, lab_ledger().frames));
 	for (uint32_t i = 0; i < lab.xsk_cnt; i++)
 		xmb_xsk_destroy(lab.xsks[i]);
 	cr_expect(eq(int, next_id(), 1));

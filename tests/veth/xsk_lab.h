@@ -46,6 +46,9 @@ void lab_wire(int queue_cnt, uint32_t mtu);
 /* Make the frames, all free. */
 void lab_frames(uint32_t frame_len, uint32_t frame_cnt);
 
+/* The same with any options. */
+void lab_frames_of(const struct xmb_umem_opts *opts);
+
 /* wire(), frames() and nothing special. */
 void lab_plain(void);
 
