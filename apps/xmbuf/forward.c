@@ -22,6 +22,7 @@ enum {
 	OPT_QUEUES,
 	OPT_XDP,
 	OPT_BIND,
+	OPT_BUSY_POLL,
 	OPT_FRAME_SIZE,
 	OPT_FRAMES,
 	OPT_CPUS,
@@ -62,6 +63,10 @@ static const struct argp_option options[] = {
 	  "Where the XDP program runs [auto: native, else generic]", 0 },
 	{ "bind", OPT_BIND, "zc|copy|auto", 0,
 	  "How packets reach the frames [auto: zero copy, else copy]", 0 },
+	{ "busy-poll", OPT_BUSY_POLL, "US[,BUDGET]", 0,
+	  "Poll the devices for US microseconds a call instead of waiting for "
+	  "interrupts, BUDGET packets at a time [off; 64]",
+	  0 },
 	{ "frame-size", OPT_FRAME_SIZE, "BYTES", 0,
 	  "2048 to 4096; all but these two in unaligned mode [2048; 4096 if an "
 	  "MTU is above 3000 or zero copy needs it]",
@@ -227,6 +232,24 @@ static void set_modes(struct config *config, struct argp_state *state, int key,
 	}
 }
 
+static void set_busy(struct config *config, struct argp_state *state,
+		     char *text)
+{
+	char *comma = strchr(text, ',');
+	uint32_t us, budget = XMB_ENGINE_BURST;
+
+	if (comma) {
+		*comma = 0;
+		budget = option_number(state, "--busy-poll's budget", comma + 1,
+				       1, 65535);
+	}
+	us = option_number(state, "--busy-poll", text, 1, 1000000);
+	for (int i = 0; i < DEV_CNT; i++) {
+		config->ports[i].busy_poll_us = us;
+		config->ports[i].busy_poll_budget = budget;
+	}
+}
+
 static void set_match(struct config *config, struct argp_state *state,
 		      const char *text)
 {
@@ -328,6 +351,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_XDP:
 	case OPT_BIND:
 		set_modes(config, state, key, arg);
+		return 0;
+	case OPT_BUSY_POLL:
+		set_busy(config, state, arg);
 		return 0;
 	case OPT_FRAME_SIZE:
 		config->engine.umem.frame_len =

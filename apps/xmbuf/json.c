@@ -59,20 +59,35 @@ static json_t *rates(const struct view *view,
 			      was->xsk[XMB_XSK_TX_BYTES]));
 }
 
+/* null: it was not asked for, or refused. */
+static json_t *busy_object(const struct xmb_port_report *port)
+{
+	const struct xmb_port_busy *busy = &port->busy;
+
+	if (busy->xsk.us == 0)
+		return json_null();
+	return json_pack(
+		"{s:i,s:i,s:b,s:i,s:i,s:i}", "us", (int)busy->xsk.us, "budget",
+		(int)busy->xsk.budget, "preferred", busy->xsk.is_preferred,
+		"napi_id", (int)busy->xsk.napi_id, "queues_polled",
+		(int)busy->known_cnt, "napis_deferred", (int)busy->napi_cnt);
+}
+
 static json_t *port_object(const struct view *view,
 			   const struct xmb_engine_report *report, uint32_t p)
 {
 	const struct xmb_port_report *port = &report->ports[p];
 
 	return json_pack(
-		"{s:s,s:s,s:s,s:b,s:b,s:i,s:i,s:i,s:o,s:I,s:o,s:o,s:o,s:o,s:o}",
+		"{s:s,s:s,s:s,s:b,s:o,s:b,s:i,s:i,s:i,s:o,s:I,s:o,s:o,s:o,s:o,"
+		"s:o}",
 		"dev", port->nic.name, "xdp", xmb_prog_mode_name(port->xdp),
-		"bind", bind_name(port), "multi_buffer", port->is_sg, "link",
-		port->nic.running, "mtu", (int)port->nic.mtu, "queues",
-		(int)port->queue_cnt, "fill_level", (int)port->fill_level,
-		"rates", rates(view, report, p), "sent",
-		(json_int_t)port_sent(port), "totals",
-		xsk_counters(port, XMB_COUNTER_TOTAL), "drops",
+		"bind", bind_name(port), "multi_buffer", port->is_sg,
+		"busy_poll", busy_object(port), "link", port->nic.running,
+		"mtu", (int)port->nic.mtu, "queues", (int)port->queue_cnt,
+		"fill_level", (int)port->fill_level, "rates",
+		rates(view, report, p), "sent", (json_int_t)port_sent(port),
+		"totals", xsk_counters(port, XMB_COUNTER_TOTAL), "drops",
 		xsk_counters(port, XMB_COUNTER_DROP), "events",
 		xsk_counters(port, XMB_COUNTER_EVENT), "faults",
 		xsk_counters(port, XMB_COUNTER_FAULT), "program",

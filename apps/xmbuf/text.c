@@ -97,6 +97,21 @@ static void section(struct view *view, const struct xmb_engine_report *report,
 	each_counter(report, kind, counter_row, view);
 }
 
+static void busy_row(struct view *view, const struct xmb_port_report *port)
+{
+	const struct xmb_port_busy *busy = &port->busy;
+
+	if (busy->xsk.us == 0)
+		return;
+	line(view,
+	     "  %-15s busy polling %u us, budget %u, %s; %u of %u queues have "
+	     "a NAPI to poll%s",
+	     port->nic.name, busy->xsk.us, busy->xsk.budget,
+	     busy->xsk.is_preferred ? "preferred" : "not preferred",
+	     busy->known_cnt, port->queue_cnt,
+	     busy->known_cnt ? "" : ": no effect");
+}
+
 static void thread_rows(struct view *view,
 			const struct xmb_engine_report *report)
 {
@@ -128,6 +143,7 @@ void text_final(struct view *view, const struct xmb_engine_report *report)
 		     port->nic.name, xmb_prog_mode_name(port->xdp),
 		     bind_name(port), port->is_sg ? "yes" : "no",
 		     port->queue_cnt, port->queue_cnt == 1 ? "" : "s");
+		busy_row(view, port);
 	}
 	thread_rows(view, report);
 	section(view, report, XMB_COUNTER_TOTAL, "totals:");

@@ -149,13 +149,16 @@ int xmb_handover_complete_slot(struct xmb_cache *cache, uint32_t who,
 
 /* The frame was in the kernel's hands and goes home. */
 static void go_home(struct xmb_cache *cache, struct xmb_domain *domain,
-		    uint32_t region)
+		    uint32_t region, bool is_sent)
 {
-	uint32_t gen = xmb_frame_word_gen(xmb_frame_load(domain, region)) + 1;
+	uint32_t word = xmb_frame_load(domain, region);
 
+	if (word & XMB_FRAME_COOKIE)
+		xmb_cookie_frame_home(domain, region, is_sent);
 	xmb_frame_store(
 		domain, region,
-		xmb_frame_word(XMB_FRAME_FREE, cache->who, gen & 0xffff));
+		xmb_frame_word(XMB_FRAME_FREE, cache->who,
+			       (xmb_frame_word_gen(word) + 1) & 0xffff));
 	xmb_cache_put(cache, domain, region);
 }
 
@@ -170,8 +173,50 @@ int xmb_handover_complete_of(struct xmb_cache *cache, struct xmb_domain *domain,
 	word = xmb_frame_load(domain, (uint32_t)region);
 	if ((word & 0xffff) != xmb_frame_word(XMB_FRAME_TX, who, 0))
 		return complete_slot_of(cache, domain, who, addr);
-	go_home(cache, domain, (uint32_t)region);
+	go_home(cache, domain, (uint32_t)region, true);
 	return 1;
+}
+
+/* The word without its generation and cookie. */
+static bool is_in(uint32_t word, enum xmb_frame_state state, uint32_t who)
+{
+	return (word & 0xffff & ~(uint32_t)XMB_FRAME_COOKIE) ==
+	       xmb_frame_word(state, who, 0);
+}
+
+uint32_t xmb_handover_tx_end(const struct xmb_pool *pool, uint32_t who,
+			     uint64_t addr)
+{
+	const struct xmb_domain *domain = &pool->domain;
+	uint64_t region = addr / domain->region_len;
+	const struct xmb_tracker *t;
+	uint32_t k, word;
+
+	if (region >= domain->region_cnt)
+		return 0;
+	word = xmb_frame_load(domain, (uint32_t)region);
+	if (is_in(word, XMB_FRAME_TX, who) || is_in(word, XMB_FRAME_HELD, who))
+		return domain->region_len;
+	t = &domain->trackers[region];
+	k = find_tx_slot(t, who, (uint32_t)(addr % domain->region_len));
+	if (k == XMB_TRACKER_SLOTS)
+		return 0;
+	return xmb_slot_end(
+		atomic_load_explicit(&t->slot[k], memory_order_relaxed));
+}
+
+int xmb_handover_complete_held(struct xmb_cache *cache, uint32_t who,
+			       uint64_t addr)
+{
+	struct xmb_domain *domain = &cache->pool->domain;
+	uint64_t region = addr / domain->region_len;
+
+	if (region >= domain->region_cnt ||
+	    !is_in(xmb_frame_load(domain, (uint32_t)region), XMB_FRAME_HELD,
+		   who))
+		return -EPROTO;
+	go_home(cache, domain, (uint32_t)region, true);
+	return 0;
 }
 
 static bool is_tx_slot(const struct xmb_domain *domain, uint32_t region,
@@ -181,6 +226,33 @@ static bool is_tx_slot(const struct xmb_domain *domain, uint32_t region,
 					      memory_order_acquire);
 
 	return xmb_tracker_owner(state, k) == XMB_OWNER_TX(who);
+}
+
+struct xmb_handover_held xmb_handover_unsend_of(struct xmb_cache *cache,
+						struct xmb_domain *domain,
+						uint32_t who)
+{
+	struct xmb_handover_held home = { 0 };
+
+	assert_who(who);
+	for (uint32_t i = 0; i < domain->region_cnt; i++) {
+		uint32_t word = xmb_frame_load(domain, i);
+
+		if (is_in(word, XMB_FRAME_TX, who)) {
+			go_home(cache, domain, i, false);
+			home.tx_cnt++;
+		}
+		if (xmb_frame_word_state(word) != XMB_FRAME_APP)
+			continue;
+		for (uint32_t k = 0; k < XMB_TRACKER_SLOTS; k++) {
+			if (!is_tx_slot(domain, i, k, who))
+				continue;
+			xmb_slot_release(cache, domain, i, k,
+					 XMB_OWNER_TX(who));
+			home.slot_cnt++;
+		}
+	}
+	return home;
 }
 
 struct xmb_handover_held xmb_handover_hold(struct xmb_pool *pool, uint32_t who)
@@ -248,9 +320,7 @@ struct xmb_handover_held xmb_handover_unhold_of(struct xmb_cache *cache,
 		}
 		if ((word & 0xff7f) != xmb_frame_word(XMB_FRAME_HELD, who, 0))
 			continue;
-		if (word & XMB_FRAME_COOKIE)
-			xmb_cookie_frame_home(domain, i, false);
-		go_home(cache, domain, i);
+		go_home(cache, domain, i, false);
 		freed.tx_cnt++;
 	}
 	return freed;
@@ -319,9 +389,9 @@ static int adopt_excl(const struct xmb_domain *domain,
 	return atomic_compare_exchange_strong_explicit(
 		       &domain->words[desc->region], &word,
 		       xmb_frame_word(XMB_FRAME_APP, who, desc->slot),
-		       memory_order_acq_rel, memory_order_relaxed) ?
-		       0 :
-		       -ENOENT;
+		       memory_order_acq_rel, memory_order_relaxed)
+		       ? 0
+		       : -ENOENT;
 }
 
 /*
@@ -353,10 +423,9 @@ static int adopt_slot(const struct xmb_domain *domain,
 					    memory_order_acquire);
 		if (word != xmb_slot_word(desc->off, desc->off + desc->len))
 			return slot_has_moved(t, desc) ? -ENOENT : -EPROTO;
-		if (atomic_compare_exchange_weak_explicit(&t->state, &state,
-							  mine,
-							  memory_order_acq_rel,
-							  memory_order_acquire))
+		if (atomic_compare_exchange_weak_explicit(
+			    &t->state, &state, mine, memory_order_acq_rel,
+			    memory_order_acquire))
 			return 0;
 	}
 	return -ENOENT;
@@ -373,8 +442,8 @@ int xmb_handover_adopt(struct xmb_cache *cache,
 	XMB_ASSERT(!xmb_chunk_is_live(chunk));
 	if (!desc_is_sound(domain, desc))
 		return -EPROTO;
-	ret = is_excl ? adopt_excl(domain, desc, cache->who) :
-			adopt_slot(domain, desc);
+	ret = is_excl ? adopt_excl(domain, desc, cache->who)
+		      : adopt_slot(domain, desc);
 	if (ret)
 		return ret;
 	cache->app_cnt += is_excl;

@@ -133,6 +133,23 @@ static inline int xmb_handover_complete(struct xmb_cache *cache, uint32_t who,
 	return 1;
 }
 
+/*
+ * Where what who has in flight, or held, from addr on ends: bytes from the
+ * start of its frame, so that of several sockets whose completions come by one
+ * ring the owner can be told: of the same start, whoever ends first, as of
+ * several slots.  0: who has nothing there.
+ */
+XMB_API uint32_t xmb_handover_tx_end(const struct xmb_pool *pool, uint32_t who,
+				     uint64_t addr);
+
+/*
+ * Take back a frame of a closed socket whose completion comes by the ring of
+ * another.
+ * -EPROTO: addr names no whole frame that is held in who's name.
+ */
+XMB_API int xmb_handover_complete_held(struct xmb_cache *cache, uint32_t who,
+				       uint64_t addr);
+
 struct xmb_handover_held {
 	uint32_t fill_cnt; /* frames that were FILL */
 	uint32_t tx_cnt;   /* frames that were TX */
@@ -170,6 +187,14 @@ xmb_handover_hold_of(const struct xmb_domain *domain, uint32_t who);
 /* Returns what was freed; fill_cnt counts with tx_cnt. */
 XMB_API struct xmb_handover_held
 xmb_handover_unhold_of(struct xmb_cache *cache, struct xmb_domain *domain,
+		       uint32_t who);
+
+/*
+ * Free everything that who has in TX, frames and slots, and say how many: the
+ * kernel is done with them and has not said so.  O(frames).
+ */
+XMB_API struct xmb_handover_held
+xmb_handover_unsend_of(struct xmb_cache *cache, struct xmb_domain *domain,
 		       uint32_t who);
 
 /* A chunk on its way to another process. */

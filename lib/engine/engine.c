@@ -367,6 +367,7 @@ static int set_up(struct xmb_engine *engine)
 	if (err)
 		return err;
 	warn_of_mtu(engine);
+	xmb_engine_warn_of_pairs(engine);
 	assign(engine);
 	/* What happened to a device since it was asked is not in the watch. */
 	xmb_engine_look_at_ports(engine);

@@ -160,6 +160,7 @@ struct xmb_port_report {
 	struct xmb_nic_info nic; /* as at start, but for running and up */
 	enum xmb_prog_mode xdp;
 	bool is_zc, is_sg; /* all sockets got zero copy, multi-buffer */
+	struct xmb_port_busy busy;
 	bool has_prog;	   /* prog counts; a program of the user's does not */
 	uint32_t queue_cnt;
 	uint32_t fill_level; /* frames that wait for packets, all sockets */

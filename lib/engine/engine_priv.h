@@ -131,6 +131,9 @@ void xmb_engine_look_at_ports(struct xmb_engine *engine);
 /* End if somebody took a program off its device. */
 void xmb_engine_check_programs(struct xmb_engine *engine);
 
+/* pair.c: say what packets from one port to another will cost. */
+void xmb_engine_warn_of_pairs(const struct xmb_engine *engine);
+
 /* pipeline.c: what there is more of than with run to completion. */
 int xmb_pipeline_init(struct xmb_engine *engine);
 /* Release what is in pipes, lanes and joins, and count it. */

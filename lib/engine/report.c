@@ -21,6 +21,7 @@ static void report_port(const struct xmb_engine *engine, uint32_t p,
 		.is_sg = true,
 		.queue_cnt = xmb_port_queue_cnt(port),
 	};
+	r->busy = xmb_port_busy(port);
 	r->nic.up = engine->is_up[p];
 	r->nic.running = engine->is_running[p];
 	xmb_port_prog_stats(port, r->prog);

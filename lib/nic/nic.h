@@ -23,8 +23,8 @@
  * Errors     0 or a negative errno, with words in the log.  A call that fails
  *            changes nothing.  Any call may fail as socket() or recvmsg() do
  *            (-EMFILE, -ENOBUFS, ...).
- * Kernel     6.1; reading needs no privilege, set_feature CAP_NET_ADMIN,
- *            promisc_open CAP_NET_RAW.
+ * Kernel     6.1, napi 6.13; reading needs no privilege, set_feature and
+ *            napi_set CAP_NET_ADMIN, promisc_open CAP_NET_RAW.
  */
 
 struct xmb_nic_info {
@@ -106,6 +106,38 @@ XMB_API int xmb_nic_set_feature(int ifindex, const char *feature, bool on);
  * -EPERM: the caller lacks CAP_NET_RAW.
  */
 XMB_API int xmb_nic_promisc_open(int ifindex);
+
+/* One instance that polls a device's queues in the kernel. */
+struct xmb_nic_napi {
+	uint32_t id; /* as SO_INCOMING_NAPI_ID tells it of a socket */
+	/* Turns that may find nothing before interrupts are on again. */
+	uint32_t defer_hard_irqs;
+	uint64_t gro_flush_ns; /* then a timer polls, so long after */
+	/*
+	 * While epoll_wait() of a busy poller finds packets, interrupts are off
+	 * for so long; recvfrom() and poll() do not do that.  Linux 6.13.
+	 */
+	uint64_t irq_suspend_ns;
+};
+
+/*
+ * List the instances of a device, up to max; returns how many there are.
+ * They come and go: veth has one a queue while it has an XDP program or GRO.
+ * Of a device that is not there the kernel says the same as of one without: 0.
+ * -EOPNOTSUPP: the kernel does not tell (before 6.13): sysfs has the settings
+ * for all of a device (napi_defer_hard_irqs, gro_flush_timeout), where it is
+ * mounted for this network namespace.
+ */
+XMB_API int xmb_nic_napi_list(int ifindex, struct xmb_nic_napi *list,
+			      uint32_t max);
+
+/*
+ * Set all of an instance: put back what you found.
+ * -ENOENT: there is none of that id in this network namespace.
+ * -ERANGE: a value that the kernel does not take.
+ * -EPERM: needs CAP_NET_ADMIN.  -EOPNOTSUPP: before Linux 6.13.
+ */
+XMB_API int xmb_nic_napi_set(const struct xmb_nic_napi *napi);
 
 /*
  * Read the counters of a device.

@@ -2,6 +2,7 @@
 #include "port/port.h"
 
 #include "base/log.h"
+#include "port/port_priv.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@ struct xmb_port {
 	enum xmb_prog_mode xdp_mode;
 	int promisc_fd;
 	bool was_stripping[FEATURE_CNT];
+	struct port_busy busy;
 };
 
 static int take_queue(struct xmb_port *port, uint32_t queue)
@@ -195,6 +197,7 @@ static void put_back(struct xmb_port *port)
 				strerror(-err), port->nic.name,
 				strip_features[i]);
 	}
+	port_busy_put_back(&port->busy, port->nic.name);
 	if (port->promisc_fd >= 0)
 		close(port->promisc_fd);
 	port->promisc_fd = -1;
@@ -267,6 +270,10 @@ static int open_sockets(struct xmb_port *port, struct xmb_umem *umem,
 			.tx_cap = share.tx_cap,
 			.zc_segs_max = port->nic.zc_segs_max,
 			.zc_unit = port->nic.zc_unit,
+			.frags_max = port->opts.frags_max,
+			.busy_poll_us = port->opts.busy_poll_us,
+			.busy_poll_budget = port->opts.busy_poll_budget,
+			.prefer_busy_poll = port->opts.busy_poll_us > 0,
 		};
 		int err = xmb_xsk_open(&port->xsks[i], umem, caches[i], &opts);
 
@@ -320,6 +327,8 @@ int xmb_port_open(struct xmb_port *port, struct xmb_umem *umem,
 		report_offloads(port);
 		err = open_sockets(port, umem, caches, share);
 	}
+	if (!err && port->opts.busy_poll_us)
+		port_busy_set(&port->busy, &port->nic);
 	if (err) {
 		xmb_port_detach(port);
 		xmb_port_close(port, caches);
@@ -365,6 +374,22 @@ bool xmb_port_has_partial_csum(const struct xmb_port *port)
 		if (!strcmp(port->nic.driver, local[i]))
 			return true;
 	return false;
+}
+
+struct xmb_port_busy xmb_port_busy(const struct xmb_port *port)
+{
+	struct xmb_port_busy busy = { .napi_cnt = port->busy.cnt };
+
+	for (uint32_t i = 0; i < port->queue_cnt; i++) {
+		struct xmb_xsk_busy xsk = xmb_xsk_busy(port->xsks[i]);
+
+		busy.xsk.us = xsk.us;
+		busy.xsk.budget = xsk.budget;
+		busy.xsk.is_preferred = xsk.is_preferred;
+		busy.xsk.napi_id = xmb_or_u32(busy.xsk.napi_id, xsk.napi_id);
+		busy.known_cnt += xsk.napi_id != 0;
+	}
+	return busy;
 }
 
 void xmb_port_prog_stats(const struct xmb_port *port,

@@ -24,7 +24,8 @@
  * is switched off (a stripped tag is lost to XDP), promiscuous mode on (a
  * forwarder takes frames for others), GRO, LRO and segmentation are reported
  * where they reach us (generic XDP), and partial checksums are expected where
- * the driver hands them on (xmb_port_has_partial_csum).
+ * the driver hands them on (xmb_port_has_partial_csum).  Interrupts are
+ * deferred where busy polling was asked for.
  *
  * Sockets are numbered 0..queue_cnt-1, those that can send first: a queue
  * that the device has only for receiving sends nothing, silently.
@@ -41,13 +42,19 @@ struct xmb_port_opts {
 	const char *dev;
 	enum xmb_prog_mode xdp;
 	enum xmb_xsk_bind bind;
-	struct xmb_match match; /* what goes to the sockets; zero: all */
-	enum xmb_prog_exit on_exit;	/* what becomes of it afterwards */
+	struct xmb_match match;	    /* what goes to the sockets; zero: all */
+	enum xmb_prog_exit on_exit; /* what becomes of it afterwards */
 	struct xmb_prog_source program; /* not ours, but the user's */
-	const uint32_t *queues; /* which; NULL: the first queue_cnt */
-	uint32_t queue_cnt;	/* 0: all that the device has */
+	const uint32_t *queues;		/* which; NULL: the first queue_cnt */
+	uint32_t queue_cnt;		/* 0: all that the device has */
 	bool no_promisc;
 	uint32_t ring_cnt, fill_base; /* see xsk.h */
+	uint32_t frags_max;	      /* see xsk.h */
+	/*
+	 * Busy polling, preferred over interrupts, which are deferred on the
+	 * device until close() (see xsk.h); 0: none.
+	 */
+	uint32_t busy_poll_us, busy_poll_budget;
 };
 
 struct xmb_port;
@@ -90,6 +97,15 @@ XMB_API int xmb_port_check(const struct xmb_port *port);
 
 XMB_API struct xmb_xsk *xmb_port_xsk(const struct xmb_port *port, uint32_t i);
 XMB_API enum xmb_prog_mode xmb_port_xdp_mode(const struct xmb_port *port);
+
+/* What busy polling got. */
+struct xmb_port_busy {
+	struct xmb_xsk_busy xsk; /* of a socket; the first NAPI id there is */
+	uint32_t known_cnt;	 /* sockets that have a NAPI id */
+	uint32_t napi_cnt;	 /* NAPIs whose interrupts are deferred */
+};
+
+XMB_API struct xmb_port_busy xmb_port_busy(const struct xmb_port *port);
 
 /* True if packets may come with a checksum that the sender left partial. */
 XMB_API bool xmb_port_has_partial_csum(const struct xmb_port *port);

@@ -330,6 +330,25 @@ int xmb_umem_piece_complete(struct xmb_umem *umem, struct xmb_cache *cache,
 	return -EPROTO;
 }
 
+struct xmb_handover_held xmb_umem_unsend(struct xmb_umem *umem,
+					 struct xmb_cache *cache, uint32_t who)
+{
+	struct xmb_handover_held home =
+		xmb_handover_unsend_of(cache, &umem->pool.domain, who);
+
+	for (uint32_t i = 0; i < umem->piece_cnt; i++) {
+		struct xmb_piece *piece = &umem->pieces[i];
+		struct xmb_handover_held more =
+			xmb_handover_unsend_of(cache, &piece->domain, who);
+
+		atomic_fetch_sub_explicit(&piece->kernel_cnt, more.tx_cnt,
+					  memory_order_relaxed);
+		home.tx_cnt += more.tx_cnt;
+		home.slot_cnt += more.slot_cnt;
+	}
+	return home;
+}
+
 struct xmb_handover_held xmb_umem_hold(struct xmb_umem *umem, uint32_t who)
 {
 	struct xmb_handover_held held = xmb_handover_hold(&umem->pool, who);

@@ -98,7 +98,12 @@ XMB_API int xmb_umem_piece_complete(struct xmb_umem *umem,
 				    struct xmb_cache *cache, uint32_t who,
 				    uint64_t addr);
 
-/* xmb_handover_hold() and _unhold() of the pool and of all pieces. */
+/*
+ * xmb_handover_unsend_of(), _hold() and _unhold() of the pool and of all
+ * pieces.
+ */
+XMB_API struct xmb_handover_held
+xmb_umem_unsend(struct xmb_umem *umem, struct xmb_cache *cache, uint32_t who);
 XMB_API struct xmb_handover_held xmb_umem_hold(struct xmb_umem *umem,
 					       uint32_t who);
 XMB_API uint32_t xmb_umem_unhold(struct xmb_umem *umem, struct xmb_cache *cache,

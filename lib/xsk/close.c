@@ -30,16 +30,17 @@ void xmb_xsk_stats(const struct xmb_xsk *xsk,
 void xmb_xsk_ledger(const struct xmb_xsk *xsk, struct xmb_ledger *ledger)
 {
 	if (!xsk->is_closed) {
-		uint32_t have = count_get(&xsk->fill_cnt), rx;
+		uint32_t have = xsk_family_fill(xsk), rx = rx_unread(xsk);
 
-		rx = __atomic_load_n(xsk->rx.producer, __ATOMIC_RELAXED) -
-		     __atomic_load_n(xsk->rx.consumer, __ATOMIC_RELAXED);
 		/* Whatever the index says, no more came than was given. */
-		rx = xmb_min_u32(rx, have);
-		ledger->fill += have - rx;
+		if (xsk->first == xsk && xsk->sib_cnt == 0)
+			rx = xmb_min_u32(rx, have);
+		if (xsk->first == xsk)
+			ledger->fill +=
+				(int64_t)have - rx - xsk_sibs_unread(xsk);
 		ledger->rx += rx;
-		ledger->tx += count_get(&xsk->tx_frame_cnt);
-		ledger->tx_slots += count_get(&xsk->tx_slot_cnt);
+		ledger->tx += frames_in_tx(xsk);
+		ledger->tx_slots += slots_in_tx(xsk);
 		return;
 	}
 	ledger->held += (int64_t)xsk->held.fill_cnt + xsk->held.tx_cnt;
@@ -53,9 +54,8 @@ void xmb_xsk_ledger(const struct xmb_xsk *xsk, struct xmb_ledger *ledger)
 static void count_left(struct xmb_xsk *xsk)
 {
 	uint32_t cons = __atomic_load_n(xsk->tx.consumer, __ATOMIC_ACQUIRE);
-	uint32_t prod = __atomic_load_n(xsk->rx.producer, __ATOMIC_ACQUIRE);
 	uint32_t tx = xmb_min_u32(xsk->tx.cached_prod - cons, xsk->ring_cnt);
-	uint32_t rx = xmb_min_u32(prod - xsk->rx.cached_cons, xsk->ring_cnt);
+	uint32_t rx = rx_unread(xsk);
 	uint64_t unsent = 0, unread = 0;
 
 	for (uint32_t i = 0; i < tx; i++)
@@ -81,19 +81,34 @@ static void keep_kernel_stats(struct xmb_xsk *xsk)
 				      memory_order_relaxed);
 }
 
-void xmb_xsk_close(struct xmb_xsk *xsk, struct xmb_cache *cache)
+static int refuse_close(const struct xmb_xsk *xsk)
+{
+	for (uint32_t i = 0; i < xsk->sib_cnt; i++)
+		if (!xsk->sibs[i]->is_closed)
+			return xsk_refuse(xsk, -EBUSY, "close",
+					  "sockets that share its rings are "
+					  "open: close those first");
+	return 0;
+}
+
+int xmb_xsk_close(struct xmb_xsk *xsk, struct xmb_cache *cache)
 {
 	bool has_rings = xsk->tx.ring != NULL;
 
 	if (xsk->is_closed)
-		return;
-	for (uint32_t i = 0, n = has_rings; i < xsk->ring_cnt && n > 0; i += n)
+		return 0;
+	if (refuse_close(xsk))
+		return -EBUSY;
+	for (uint32_t i = 0, n = has_rings; i < xsk->comp_cnt && n > 0; i += n)
 		n = xmb_xsk_reap(xsk, cache);
 	xmb_multibuf_release(&xsk->open, cache);
+	xsk_share_close(xsk, cache);
 	if (has_rings)
 		count_left(xsk);
-	if (xsk->fd >= 0)
+	if (xsk->fd >= 0) {
 		keep_kernel_stats(xsk);
+		xsk->busy_kept = xmb_xsk_busy(xsk);
+	}
 	xsk->is_closed = true;
 	/* A mapped ring would pin the queue beyond the close. */
 	for (int i = 0; i < 4; i++)
@@ -104,8 +119,8 @@ void xmb_xsk_close(struct xmb_xsk *xsk, struct xmb_cache *cache)
 	xsk->fd = -1;
 	xsk->held = xmb_umem_hold(xsk->umem, xsk->who);
 	count_set(&xsk->fill_cnt, 0);
-	count_set(&xsk->tx_frame_cnt, 0);
-	count_set(&xsk->tx_slot_cnt, 0);
+	count_done(xsk, frames_in_tx(xsk), slots_in_tx(xsk));
+	return 0;
 }
 
 /*
@@ -172,6 +187,7 @@ void xmb_xsk_destroy(struct xmb_xsk *xsk)
 	if (!xsk)
 		return;
 	XMB_ASSERT(xsk->is_closed);
+	xsk_share_leave(xsk);
 	if (xsk->held.fill_cnt + xsk->held.tx_cnt + xsk->held.slot_cnt == 0)
 		xmb_umem_id_put(xsk->umem, xsk->who);
 	free(xsk);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -18,6 +19,7 @@ enum {
 	RX_OFFSET = 256,	/* the kernel's headroom in a frame */
 	ETHER_LEN = 14 + 2 * 4, /* MAC header with two VLAN tags */
 	BUSY_RETRY_US = 2000,
+	TX_BUDGET = 32, /* descriptors that a kick moves, of old */
 };
 
 #define BUSY_WAIT_NS (2 * XMB_NS_PER_S)
@@ -32,6 +34,12 @@ static int refuse(const struct xmb_xsk *xsk, int err, const char *doing,
 	xmb_log(XMB_LOG_ERROR, "%s queue %u: %s: %s: %s", xsk->dev,
 		xsk->opts.queue, doing, strerror(-err), advice);
 	return err;
+}
+
+int xsk_refuse(const struct xmb_xsk *xsk, int err, const char *doing,
+	       const char *advice)
+{
+	return refuse(xsk, err, doing, advice);
 }
 
 static int open_socket(struct xmb_xsk *xsk)
@@ -123,30 +131,56 @@ static int register_umem(struct xmb_xsk *xsk, uint64_t deadline_ns)
 	return 0;
 }
 
+enum { FILL, COMP, RX, TX };
+
+/* Entries of a ring; 0: the socket has none. */
+static uint32_t ring_len(const struct xmb_xsk *xsk, int which)
+{
+	bool is_first = xsk->first == xsk;
+
+	switch (which) {
+	case FILL: /* a kernel that is given none does not bind */
+		return !is_first ? 0 : xsk->opts.tx_only ? 1 : xsk->ring_cnt;
+	case COMP:
+		return is_first ? xsk->comp_cnt : 0;
+	case RX:
+		return xsk->opts.tx_only ? 0 : xsk->ring_cnt;
+	default:
+		return xsk->ring_cnt;
+	}
+}
+
 static int size_rings(struct xmb_xsk *xsk)
 {
 	static const int which[] = { XDP_UMEM_FILL_RING,
 				     XDP_UMEM_COMPLETION_RING, XDP_RX_RING,
 				     XDP_TX_RING };
 
-	for (size_t i = 0; i < 4; i++)
-		if (setsockopt(xsk->fd, SOL_XDP, which[i], &xsk->ring_cnt,
-			       sizeof(xsk->ring_cnt)))
+	for (int i = FILL; i <= TX; i++) {
+		uint32_t cnt = ring_len(xsk, i);
+
+		if (cnt && setsockopt(xsk->fd, SOL_XDP, which[i], &cnt,
+				      sizeof(cnt)))
 			return refuse(xsk, -errno, "size the rings",
 				      "ask for smaller ones");
+	}
 	return 0;
 }
 
-static void *map_ring(struct xmb_xsk *xsk, struct ring_map *map, uint64_t pgoff,
-		      uint64_t desc, size_t entry_len)
+/* False if the kernel refused; true for a ring that is not to be. */
+static bool map_ring(struct xmb_xsk *xsk, int which, uint64_t pgoff,
+		     uint64_t desc, size_t entry_len)
 {
+	struct ring_map *map = &xsk->maps[which];
 	void *addr;
 
-	map->len = desc + xsk->ring_cnt * entry_len;
+	if (ring_len(xsk, which) == 0)
+		return true;
+	map->len = desc + ring_len(xsk, which) * entry_len;
 	addr = mmap(NULL, map->len, PROT_READ | PROT_WRITE,
 		    MAP_SHARED | MAP_POPULATE, xsk->fd, (off_t)pgoff);
 	map->addr = addr == MAP_FAILED ? NULL : addr;
-	return map->addr;
+	return map->addr != NULL;
 }
 
 static void *at(void *base, uint64_t off)
@@ -156,6 +190,8 @@ static void *at(void *base, uint64_t off)
 
 #define SET_RING(r, base, o, cnt)                                              \
 	do {                                                                   \
+		if (!(cnt))                                                    \
+			break;                                                 \
 		(r)->mask = (cnt)-1;                                           \
 		(r)->size = (cnt);                                             \
 		(r)->producer = at(base, (o).producer);                        \
@@ -170,7 +206,6 @@ static int map_rings(struct xmb_xsk *xsk)
 {
 	struct xdp_mmap_offsets off;
 	socklen_t len = sizeof(off);
-	uint32_t n = xsk->ring_cnt;
 
 	if (getsockopt(xsk->fd, SOL_XDP, XDP_MMAP_OFFSETS, &off, &len))
 		return refuse(xsk, -errno, "ask for the rings' layout",
@@ -178,22 +213,22 @@ static int map_rings(struct xmb_xsk *xsk)
 	if (len != sizeof(off))
 		return refuse(xsk, -EOPNOTSUPP, "ask for the rings' layout",
 			      "this kernel has no need_wakeup: 5.4 is needed");
-	if (!map_ring(xsk, &xsk->maps[0], XDP_UMEM_PGOFF_FILL_RING, off.fr.desc,
+	if (!map_ring(xsk, FILL, XDP_UMEM_PGOFF_FILL_RING, off.fr.desc,
 		      sizeof(uint64_t)) ||
-	    !map_ring(xsk, &xsk->maps[1], XDP_UMEM_PGOFF_COMPLETION_RING,
+	    !map_ring(xsk, COMP, XDP_UMEM_PGOFF_COMPLETION_RING,
 		      off.cr.desc, sizeof(uint64_t)) ||
-	    !map_ring(xsk, &xsk->maps[2], XDP_PGOFF_RX_RING, off.rx.desc,
+	    !map_ring(xsk, RX, XDP_PGOFF_RX_RING, off.rx.desc,
 		      sizeof(struct xdp_desc)) ||
-	    !map_ring(xsk, &xsk->maps[3], XDP_PGOFF_TX_RING, off.tx.desc,
+	    !map_ring(xsk, TX, XDP_PGOFF_TX_RING, off.tx.desc,
 		      sizeof(struct xdp_desc)))
 		return refuse(xsk, -errno, "map the rings", "free some memory");
-	SET_RING(&xsk->fill, xsk->maps[0].addr, off.fr, n);
-	SET_RING(&xsk->comp, xsk->maps[1].addr, off.cr, n);
-	SET_RING(&xsk->rx, xsk->maps[2].addr, off.rx, n);
-	SET_RING(&xsk->tx, xsk->maps[3].addr, off.tx, n);
+	SET_RING(&xsk->fill, xsk->maps[FILL].addr, off.fr, ring_len(xsk, FILL));
+	SET_RING(&xsk->comp, xsk->maps[COMP].addr, off.cr, ring_len(xsk, COMP));
+	SET_RING(&xsk->rx, xsk->maps[RX].addr, off.rx, ring_len(xsk, RX));
+	SET_RING(&xsk->tx, xsk->maps[TX].addr, off.tx, ring_len(xsk, TX));
 	/* libxdp's producers keep the consumer a ring's length ahead. */
-	xsk->fill.cached_cons += n;
-	xsk->tx.cached_cons += n;
+	xsk->fill.cached_cons += ring_len(xsk, FILL);
+	xsk->tx.cached_cons += ring_len(xsk, TX);
 	return 0;
 }
 
@@ -204,15 +239,23 @@ static int map_rings(struct xmb_xsk *xsk)
  */
 static void raise_budgets(struct xmb_xsk *xsk)
 {
-	int sndbuf = (int)(xsk->ring_cnt * 4096u);
+	uint64_t frame_len =
+		xmb_max_u32(xsk->umem->pool.domain.region_len, 4096);
+	uint64_t want = xsk->ring_cnt * frame_len;
+	int sndbuf = want < INT_MAX / 2 ? (int)want : INT_MAX / 2;
 	uint32_t budget = xsk->ring_cnt;
+	socklen_t len = sizeof(sndbuf);
 
 	if (setsockopt(xsk->fd, SOL_SOCKET, SO_SNDBUFFORCE, &sndbuf,
 		       sizeof(sndbuf)))
 		setsockopt(xsk->fd, SOL_SOCKET, SO_SNDBUF, &sndbuf,
 			   sizeof(sndbuf));
-	setsockopt(xsk->fd, SOL_XDP, XDP_MAX_TX_SKB_BUDGET, &budget,
-		   sizeof(budget));
+	if (!getsockopt(xsk->fd, SOL_SOCKET, SO_SNDBUF, &sndbuf, &len))
+		xsk->mode.sndbuf = (uint32_t)sndbuf;
+	xsk->mode.tx_budget = TX_BUDGET;
+	if (!setsockopt(xsk->fd, SOL_XDP, XDP_MAX_TX_SKB_BUDGET, &budget,
+			sizeof(budget)))
+		xsk->mode.tx_budget = budget;
 }
 
 static int bind_once(struct xmb_xsk *xsk, uint16_t flags, uint64_t deadline_ns)
@@ -367,7 +410,8 @@ static int bind_queue(struct xmb_xsk *xsk, uint64_t deadline_ns)
 	struct xdp_options options = { 0 };
 	socklen_t len = sizeof(options);
 	uint64_t start_ns = xmb_clock_ns();
-	int err = bind_mode(xsk, deadline_ns);
+	int err = xsk->first == xsk ? bind_mode(xsk, deadline_ns)
+				    : xsk_share_bind(xsk);
 
 	if (err == -EMSGSIZE) /* said already */
 		return -EOPNOTSUPP;
@@ -378,7 +422,19 @@ static int bind_queue(struct xmb_xsk *xsk, uint64_t deadline_ns)
 	if (!getsockopt(xsk->fd, SOL_XDP, XDP_OPTIONS, &options, &len))
 		xsk->mode.is_zc = options.flags & XDP_OPTIONS_ZEROCOPY;
 	xsk->mode.frags_max = frags_max(xsk);
+	if (xsk->opts.frags_max)
+		xsk->mode.frags_max = xmb_min_u32(xsk->mode.frags_max,
+						  xsk->opts.frags_max);
 	return 0;
+}
+
+static uint32_t comp_cnt(const struct xmb_xsk *xsk)
+{
+	uint32_t cnt = xsk->ring_cnt;
+
+	while (cnt < xsk->ring_cnt * (1 + xsk->opts.share_cnt))
+		cnt *= 2;
+	return cnt;
 }
 
 static uint32_t fill_max(const struct xmb_xsk *xsk)
@@ -407,21 +463,27 @@ static int set_up(struct xmb_xsk *xsk, struct xmb_cache *cache)
 {
 	uint64_t deadline_ns =
 		xmb_clock_ns() + xmb_or_u64(xsk->opts.wait_ns, BUSY_WAIT_NS);
-	int err = open_socket(xsk);
+	int err = xsk_share_check(xsk);
 
 	if (!err)
+		err = open_socket(xsk);
+	if (!err && xsk->first == xsk)
 		err = register_umem(xsk, deadline_ns);
 	if (!err)
 		err = size_rings(xsk);
 	if (!err)
 		err = map_rings(xsk);
-	if (!err)
+	if (!err && xsk->first == xsk && !xsk->opts.tx_only)
 		err = prefill(xsk, cache);
 	if (!err)
 		err = bind_queue(xsk, deadline_ns);
 	if (err)
 		return err;
 	raise_budgets(xsk);
+	xsk_busy_set(xsk);
+	xsk_share_join(xsk);
+	if (!xsk->level.max)
+		return 0;
 	/* The driver's own ring is not ours to see: keep all of ours full. */
 	if (xsk->mode.is_zc)
 		xmb_level_init(&xsk->level, fill_max(xsk), fill_max(xsk));
@@ -435,6 +497,13 @@ int xmb_xsk_open(struct xmb_xsk **out, struct xmb_umem *umem,
 	struct xmb_xsk *xsk;
 	int err, who;
 
+	if (opts->share_cnt > XMB_XSK_SHARE_MAX) {
+		xmb_log(XMB_LOG_ERROR,
+			"%s: %u more sockets on one queue: at most %u are "
+			"possible",
+			opts->dev, opts->share_cnt, XMB_XSK_SHARE_MAX);
+		return -EINVAL;
+	}
 	if (opts->ring_cnt && !xmb_is_pow2(opts->ring_cnt)) {
 		xmb_log(XMB_LOG_ERROR,
 			"%s: a ring of %u entries: must be a "
@@ -457,6 +526,8 @@ int xmb_xsk_open(struct xmb_xsk **out, struct xmb_umem *umem,
 	xsk->opts = *opts;
 	xsk->ring_cnt = xmb_or_u32(opts->ring_cnt, XMB_XSK_RING_CNT);
 	xsk->tx_cap = xmb_or_u32(opts->tx_cap, xsk->ring_cnt);
+	xsk->first = opts->share ? opts->share->first : xsk;
+	xsk->comp_cnt = comp_cnt(xsk);
 	xsk->packet_max = opts->mtu + ETHER_LEN;
 	snprintf(xsk->dev, sizeof(xsk->dev), "%s", opts->dev);
 	xsk->opts.dev = xsk->dev;

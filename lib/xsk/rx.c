@@ -3,7 +3,6 @@
 
 #include "base/clock.h"
 
-#include <errno.h>
 #include <sys/socket.h>
 
 enum {
@@ -74,11 +73,13 @@ static bool is_in_chain(const struct xmb_xsk *xsk)
 uint32_t xmb_xsk_recv(struct xmb_xsk *xsk, struct xmb_cache *cache,
 		      struct xmb_multibuf *mbs, uint32_t cnt)
 {
-	uint32_t idx, got = 0, taken = 0;
-	uint32_t n = xsk_ring_cons__peek(&xsk->rx, cnt, &idx);
+	uint32_t idx, got = 0, taken = 0, n;
 	bool is_open = is_in_chain(xsk);
 	uint64_t bytes = 0;
 
+	if (XMB_UNLIKELY(!xsk->rx.ring))
+		return 0;
+	n = xsk_ring_cons__peek(&xsk->rx, cnt, &idx);
 	if (n == 0)
 		return 0;
 	for (uint32_t i = 0; i < n; i++) {
@@ -91,8 +92,8 @@ uint32_t xmb_xsk_recv(struct xmb_xsk *xsk, struct xmb_cache *cache,
 		*mb = (struct xmb_multibuf){ 0 };
 		if (XMB_UNLIKELY(desc.addr >> XSK_UNALIGNED_BUF_OFFSET_SHIFT))
 			desc.addr = xsk_flat_addr(xsk, desc.addr);
-		err = xmb_handover_rx(cache, xsk->who, desc.addr, desc.len,
-				      &mb->c[0]);
+		err = xmb_handover_rx(cache, xsk->first->who, desc.addr,
+				      desc.len, &mb->c[0]);
 		taken += err == 0;
 		if (XMB_LIKELY(!err && !desc.options && !is_open)) {
 			mb->len = desc.len;
@@ -120,14 +121,15 @@ uint32_t xmb_xsk_recv(struct xmb_xsk *xsk, struct xmb_cache *cache,
 
 bool xmb_xsk_has_rx(const struct xmb_xsk *xsk)
 {
-	return __atomic_load_n(xsk->rx.producer, __ATOMIC_ACQUIRE) !=
-	       xsk->rx.cached_cons;
+	return xsk->rx.ring &&
+	       __atomic_load_n(xsk->rx.producer, __ATOMIC_ACQUIRE) !=
+		       xsk->rx.cached_cons;
 }
 
 static uint32_t rx_depth(const struct xmb_xsk *xsk)
 {
 	return __atomic_load_n(xsk->rx.producer, __ATOMIC_RELAXED) -
-	       xsk->rx.cached_cons;
+	       xsk->rx.cached_cons + xsk_sibs_unread(xsk);
 }
 
 /* Has the kernel dropped for want of frames since the last look? */
@@ -163,15 +165,6 @@ static void adapt(struct xmb_xsk *xsk, uint64_t now_ns)
 	count_set(&xsk->level_seen, xsk->level.level);
 }
 
-static int rx_kick(struct xmb_xsk *xsk)
-{
-	if (xsk->opts.kick)
-		return xsk->opts.kick(xsk->opts.kick_arg, xsk->fd, false);
-	if (recvfrom(xsk->fd, NULL, 0, MSG_DONTWAIT, NULL, NULL) < 0)
-		return -errno;
-	return 0;
-}
-
 /* Write up to want frames to the ring, as far as it runs without a wrap. */
 static uint32_t fill_run(struct xmb_xsk *xsk, struct xmb_cache *cache,
 			 uint32_t want)
@@ -184,18 +177,6 @@ static uint32_t fill_run(struct xmb_xsk *xsk, struct xmb_cache *cache,
 		(uint64_t *)xsk_ring_prod__fill_addr(&xsk->fill, at), n);
 	xsk->fill.cached_prod += n;
 	return n;
-}
-
-/*
- * A driver may run dry, and ask to be told, after the last fill was looked at:
- * so this is looked at in each turn, whether something was filled or not.
- */
-static void rx_wake(struct xmb_xsk *xsk)
-{
-	if (XMB_LIKELY(!xsk_ring_prod__needs_wakeup(&xsk->fill)))
-		return;
-	xsk_count(xsk, XMB_XSK_RX_KICKS, 1);
-	rx_kick(xsk);
 }
 
 /* Give the kernel up to want frames more. */
@@ -216,22 +197,26 @@ static void fill(struct xmb_xsk *xsk, struct xmb_cache *cache, uint32_t want)
 void xmb_xsk_refill(struct xmb_xsk *xsk, struct xmb_cache *cache,
 		    uint64_t now_ns)
 {
-	uint32_t have = count_get(&xsk->fill_cnt);
+	uint32_t have = xsk_family_fill(xsk);
 
+	if (XMB_UNLIKELY(!xsk->fill.ring || !xsk->rx.ring)) {
+		xsk_rx_wake(xsk);
+		return;
+	}
 	adapt(xsk, now_ns);
 	if (have + REFILL_MIN <= xsk->level.level ||
 	    have < xmb_min_u32(REFILL_MIN, xsk->level.level))
 		fill(xsk, cache, xsk->level.level - have);
-	rx_wake(xsk);
+	xsk_rx_wake(xsk);
 }
 
 void xmb_xsk_refill_idle(struct xmb_xsk *xsk, struct xmb_cache *cache)
 {
-	uint32_t have = count_get(&xsk->fill_cnt);
+	uint32_t have = xsk_family_fill(xsk);
 
 	if (have < xsk->level.max)
 		fill(xsk, cache, xsk->level.max - have);
-	rx_wake(xsk);
+	xsk_rx_wake(xsk);
 }
 
 uint32_t xmb_xsk_fill_level(const struct xmb_xsk *xsk)

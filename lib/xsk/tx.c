@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "xsk/xsk_priv.h"
 
-#include "base/clock.h"
+#include "view/flat.h"
 
 #include <errno.h>
-#include <string.h>
-#include <sys/socket.h>
 
-enum { KICK_MAX = 4096, REAP_MAX = 256 };
+enum { REAP_MAX = 256 };
 
 /* What a packet needs to be sent. */
 struct shape {
@@ -97,8 +95,7 @@ static void post_chain(struct xmb_xsk *xsk, struct xmb_cache *cache,
 
 static bool has_room(struct xmb_xsk *xsk, uint32_t frag_cnt)
 {
-	uint32_t inflight =
-		count_get(&xsk->tx_frame_cnt) + count_get(&xsk->tx_slot_cnt);
+	uint32_t inflight = frames_in_tx(xsk) + slots_in_tx(xsk);
 
 	/* A completion must find room in its ring: hence also ring_cnt. */
 	return inflight + frag_cnt <= xsk->tx_cap &&
@@ -111,6 +108,24 @@ static void drop(struct xmb_xsk *xsk, struct xmb_cache *cache,
 {
 	xsk_count(xsk, why, 1);
 	xmb_multibuf_release(mb, cache);
+}
+
+/*
+ * Pack a chain that is too long into fewer frames.
+ * -EMSGSIZE: full ones would be too many as well.
+ */
+static int gather(struct xmb_xsk *xsk, struct xmb_cache *cache,
+		  struct xmb_multibuf *mb)
+{
+	uint32_t room = xsk->umem->pool.domain.region_len;
+	int err;
+
+	if ((mb->len + room - 1) / room > xsk->mode.frags_max)
+		return -EMSGSIZE;
+	err = xmb_flat_gather(mb, 0, cache);
+	if (!err)
+		xsk_count(xsk, XMB_XSK_TX_GATHERED, 1);
+	return err;
 }
 
 enum verdict { POSTED, DROPPED, NO_ROOM };
@@ -144,8 +159,14 @@ static enum verdict send_slow(struct xmb_xsk *xsk, struct xmb_cache *cache,
 		shape = shape_of(xsk, mb);
 	}
 	if (shape.frag_cnt > xsk->mode.frags_max) {
-		drop(xsk, cache, mb, XMB_XSK_TX_TOO_MANY_FRAGS);
-		return DROPPED;
+		err = gather(xsk, cache, mb);
+		if (err) {
+			drop(xsk, cache, mb,
+			     err == -ENOBUFS ? XMB_XSK_TX_NO_FRAMES
+					     : XMB_XSK_TX_TOO_MANY_FRAGS);
+			return DROPPED;
+		}
+		shape = shape_of(xsk, mb);
 	}
 	if (!has_room(xsk, shape.frag_cnt))
 		return NO_ROOM;
@@ -289,24 +310,30 @@ static int complete_one(struct xmb_xsk *xsk, struct xmb_cache *cache,
 
 uint32_t xmb_xsk_reap(struct xmb_xsk *xsk, struct xmb_cache *cache)
 {
-	uint32_t idx, frames = 0, slots = 0;
-	uint32_t n = xsk_ring_cons__peek(&xsk->comp, REAP_MAX, &idx);
+	uint32_t idx, frames = 0, slots = 0, others = 0, n;
 
+	/* A sibling's completions come by the ring of the first. */
+	if (XMB_UNLIKELY(!xsk->comp.ring))
+		return 0;
+	n = xsk_ring_cons__peek(&xsk->comp, REAP_MAX, &idx);
 	if (n == 0)
 		return 0;
 	for (uint32_t i = 0; i < n; i++) {
 		uint64_t addr = *xsk_ring_cons__comp_addr(&xsk->comp, idx + i);
-		int got = complete_one(xsk, cache, addr);
+		int got = XMB_UNLIKELY(xsk->sib_cnt)
+				  ? xsk_complete_shared(xsk, cache, addr)
+				  : complete_one(xsk, cache, addr);
 
-		frames += got == 1;
-		slots += got == 0;
+		frames += got == COMPLETED_FRAME;
+		slots += got == COMPLETED_SLOT;
+		others += got == COMPLETED_SIBLING;
 	}
 	xsk_ring_cons__release(&xsk->comp, n);
-	count_set(&xsk->tx_frame_cnt, count_get(&xsk->tx_frame_cnt) - frames);
-	count_set(&xsk->tx_slot_cnt, count_get(&xsk->tx_slot_cnt) - slots);
+	count_done(xsk, frames, slots);
 	xsk_count(xsk, XMB_XSK_TX_COMPLETED, frames + slots);
-	if (XMB_UNLIKELY(frames + slots < n))
-		xsk_count(xsk, XMB_XSK_COMP_UNKNOWN, n - frames - slots);
+	if (XMB_UNLIKELY(frames + slots + others < n))
+		xsk_count(xsk, XMB_XSK_COMP_UNKNOWN,
+			  n - frames - slots - others);
 	return n;
 }
 
@@ -318,52 +345,5 @@ uint32_t xmb_xsk_tx_waiting(const struct xmb_xsk *xsk)
 
 uint32_t xmb_xsk_tx_inflight(const struct xmb_xsk *xsk)
 {
-	return count_get(&xsk->tx_frame_cnt) + count_get(&xsk->tx_slot_cnt);
-}
-
-static int tx_kick(struct xmb_xsk *xsk)
-{
-	if (xsk->opts.kick)
-		return xsk->opts.kick(xsk->opts.kick_arg, xsk->fd, true);
-	if (sendto(xsk->fd, NULL, 0, MSG_DONTWAIT, NULL, 0) < 0)
-		return -errno;
-	return 0;
-}
-
-/*
- * EAGAIN means that more waits than one call moves, or that nothing moves now:
- * go on as long as the kernel gets ahead.  EBUSY means that one packet was
- * dropped, and completed, and the rest needs another call (net/xdp/xsk.c, seen
- * on 6.18).
- */
-int xmb_xsk_kick(struct xmb_xsk *xsk)
-{
-	uint32_t waiting = xmb_xsk_tx_waiting(xsk), left;
-	int err = 0;
-
-	for (int i = 0; i < KICK_MAX && waiting; i++) {
-		if (!xsk->opts.no_need_wakeup &&
-		    !xsk_ring_prod__needs_wakeup(&xsk->tx))
-			return 0;
-		err = tx_kick(xsk);
-		xsk_count(xsk, XMB_XSK_TX_KICKS, 1);
-		left = xmb_xsk_tx_waiting(xsk);
-		if (err == -EBUSY)
-			xsk_count(xsk, XMB_XSK_TX_KERNEL_DROP, 1);
-		else if (err == -EINTR)
-			continue;
-		else if (err && err != -EAGAIN && err != -ENOBUFS)
-			break;
-		else if (left >= waiting)
-			break;
-		waiting = left;
-	}
-	if (err == -ENETDOWN)
-		xsk_count(xsk, XMB_XSK_TX_LINK_DOWN, 1);
-	if (err == -ENETDOWN || err == -ENXIO)
-		return err;
-	if (waiting == 0)
-		return 0;
-	xsk_count(xsk, XMB_XSK_TX_AGAIN, 1);
-	return -EAGAIN;
+	return frames_in_tx(xsk) + slots_in_tx(xsk);
 }

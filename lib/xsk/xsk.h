@@ -27,19 +27,41 @@
  * cache), more at once when packets pile up, never less than the device's ring
  * in zero copy.
  *
+ * A chain of more buffers than may be sent is gathered into fewer frames, and
+ * counted; one that full frames could not hold either is dropped by name.
+ *
+ * Several sockets on one queue: the first has fill and completion ring, those
+ * that share with it have RX and TX only:
+ *
+ *      first     fill   completion   RX   TX     refill() reap() recv() send()
+ *      sibling                       RX   TX                     recv() send()
+ *      sibling                       RX   TX                     recv() send()
+ *
+ * The first's refill() feeds all of them, its reap() takes back what any of
+ * them sent: while one sends, the first's thread has to reap.  Which of them a
+ * packet goes to, the XDP program says by its index in the XSKMAP.
+ *
  * Units      Counts are of packets (multibufs) unless named otherwise.
  * Ownership  send() consumes what it counts.  Frames that the kernel has when
- *            the socket closes are HELD until settle() saw the queue let go.
+ *            the socket closes are HELD until settle() saw the queue let go;
+ *            those of a sibling come home by the first's reap() too.  The
+ *            first closes last.
  * Threads    Each ring has one thread for life: recv() and refill() belong to
- *            one, send(), reap() and kick() to one (the same or another), each
- *            with its own cache.  Counters may be read from any.
+ *            one, send() and kick() to one (the same or another), each with
+ *            its own cache; reap() to the one that sends, and where siblings
+ *            share to the one of the first.  Siblings are opened, closed and
+ *            destroyed while no thread works on the first or on them, nor
+ *            makes its ledger; take one out of the XSKMAP before it is closed.
+ *            Counters may be read from any.
  * Errors     0 or negative errno.  A packet that cannot be sent is a named
  *            counter, never a return code.
- * Kernel     5.4 (need_wakeup); several buffers a packet 6.6.  CAP_NET_RAW.
+ * Kernel     5.4 (need_wakeup); several buffers a packet 6.6; preferred busy
+ *            polling 5.11 with CAP_NET_ADMIN.  CAP_NET_RAW.
  */
 
 #define XMB_XSK_RING_CNT 2048u
 #define XMB_XSK_FILL_BASE 256u
+#define XMB_XSK_SHARE_MAX 15u /* sockets that share with a first */
 
 enum xmb_xsk_bind {
 	XMB_XSK_AUTO, /* zero copy, else copy; xmb_xsk_mode() tells */
@@ -56,22 +78,26 @@ enum xmb_xsk_bind {
 	X(TX_BYTES, tx_bytes, TOTAL, "bytes posted to the TX ring")            \
 	X(TX_COMPLETED, tx_completed, TOTAL,                                   \
 	  "buffers that the kernel gave back after sending")                   \
+	X(TX_GATHERED, tx_gathered, EVENT,                                     \
+	  "chains of more buffers than may be sent that were copied into "     \
+	  "fewer frames: larger frames avoid the copy")                        \
 	X(RX_NO_SPILL, rx_no_spill, DROP,                                      \
 	  "received chains with no spill block left: raise spill_cnt or the "  \
 	  "frame size")                                                        \
 	X(RX_BROKEN, rx_broken, DROP,                                          \
-	  "received chains of which a buffer was unusable")                    \
-	X(TX_EMPTY, tx_empty, DROP, "packets of 0 bytes cannot be sent")       \
+	  "received chains of which a buffer was unusable: see rx_bad_desc")   \
+	X(TX_EMPTY, tx_empty, DROP,                                            \
+	  "packets of 0 bytes, which cannot be sent: the handler made them")   \
 	X(TX_TOO_LONG, tx_too_long, DROP,                                      \
 	  "packets longer than the MTU of the way out: raise it there")        \
 	X(TX_TOO_MANY_FRAGS, tx_too_many_frags, DROP,                          \
-	  "chains of more buffers than the device sends: use larger frames")   \
+	  "chains that full frames could not hold either in as few buffers "   \
+	  "as may be sent: use larger frames or a smaller MTU")                \
 	X(TX_NO_FRAMES, tx_no_frames, DROP,                                    \
 	  "memory outside the umem could not be copied: no frame was free")    \
 	X(TX_FOREIGN, tx_foreign, DROP,                                        \
-	  "packets in memory outside the umem, which this socket was told "    \
-	  "not "                                                               \
-	  "to copy")                                                           \
+	  "packets in memory outside the umem, where forbid_copy is set: put " \
+	  "them in its frames, or in a piece of it")                           \
 	X(TX_FULL, tx_full, DROP,                                              \
 	  "the TX ring or the port's share of frames was full: the way out "   \
 	  "is "                                                                \
@@ -80,33 +106,46 @@ enum xmb_xsk_bind {
 	  "the kernel took the packet and dropped it: the device's queue was " \
 	  "full or its peer is down")                                          \
 	X(TX_UNSENT, tx_unsent, DROP,                                          \
-	  "packets still in the TX ring when the socket closed")               \
+	  "packets still in the TX ring when the socket closed: the link was " \
+	  "down, or too slow to send them in time")                            \
 	X(RX_UNREAD, rx_unread, DROP,                                          \
-	  "packets still in the RX ring when the socket closed")               \
+	  "packets still in the RX ring when the socket closed: they came "    \
+	  "after the program had stopped receiving")                           \
 	X(RX_DROPPED, rx_dropped, DROP,                                        \
 	  "the kernel had no frame for the packet, or it was longer than a "   \
 	  "frame without multi-buffer: raise the fill level or frame size")    \
 	X(RX_RING_FULL, rx_ring_full, DROP,                                    \
 	  "the RX ring was full: this program is slower than the traffic")     \
 	X(RX_FILL_EMPTY, rx_fill_empty, EVENT,                                 \
-	  "times the kernel found the fill ring empty")                        \
+	  "times the kernel found the fill ring empty: the fill level rises; " \
+	  "if it goes on, ask for more frames")                                \
 	X(TX_RING_EMPTY, tx_ring_empty, EVENT,                                 \
-	  "times the kernel found the TX ring empty")                          \
+	  "times the kernel found the TX ring empty: it had sent all there "   \
+	  "was")                                                               \
 	X(TX_KICKS, tx_kicks, EVENT, "system calls to start sending")          \
-	X(RX_KICKS, rx_kicks, EVENT, "system calls to resume receiving")       \
-	X(TX_AGAIN, tx_again, EVENT, "kicks after which packets still waited") \
+	X(RX_KICKS, rx_kicks, EVENT,                                           \
+	  "system calls to resume receiving, or to poll the device busily")    \
+	X(TX_AGAIN, tx_again, EVENT,                                           \
+	  "kicks after which packets still waited: the device or the send "    \
+	  "buffer was full")                                                   \
 	X(TX_LINK_DOWN, tx_link_down, EVENT,                                   \
-	  "kicks refused because the link is down")                            \
+	  "kicks refused because the link is down: what is posted waits for "  \
+	  "it to come back")                                                   \
 	X(FILL_RAISED, fill_raised, EVENT,                                     \
 	  "times the fill level was raised because packets piled up")          \
 	X(RX_INVALID, rx_invalid, FAULT,                                       \
-	  "fill ring entries that the kernel refused")                         \
+	  "fill ring entries that the kernel refused: a mistake of this "      \
+	  "library, please report it")                                         \
 	X(TX_INVALID, tx_invalid, FAULT,                                       \
-	  "TX descriptors that the kernel refused")                            \
+	  "TX descriptors that the kernel refused: it has stricter rules "     \
+	  "than this library knows, please report it")                         \
 	X(RX_BAD_DESC, rx_bad_desc, FAULT,                                     \
 	  "RX descriptors that name no frame of ours: ignored")                \
 	X(COMP_UNKNOWN, comp_unknown, FAULT,                                   \
-	  "completions of nothing that was in flight: ignored")
+	  "completions of nothing that was in flight: ignored")                \
+	X(TX_LEAKED, tx_leaked, FAULT,                                         \
+	  "buffers that the kernel took and never completed: given back by "   \
+	  "reconcile(), a mistake of the kernel")
 
 #define XMB_XSK_ENUM(up, low, kind, meaning) XMB_XSK_##up,
 enum xmb_xsk_counter { XMB_XSK_COUNTERS(XMB_XSK_ENUM) XMB_XSK_COUNTER_CNT };
@@ -130,6 +169,24 @@ struct xmb_xsk_opts {
 	uint32_t fill_base; /* lowest fill level; 0: XMB_XSK_FILL_BASE */
 	uint32_t fill_max;  /* highest; 0: ring_cnt */
 	uint32_t tx_cap;    /* most frames in TX; 0: ring_cnt */
+	uint32_t frags_max; /* buffers a packet may have; 0: as the mode can */
+	/*
+	 * Several sockets on one queue.  Of the first: how many will share with
+	 * it, which its completion ring makes room for.  Of the others: the
+	 * first (same device, queue and umem), whose mode they get; bind and
+	 * the options of the fill ring are then not looked at.
+	 */
+	struct xmb_xsk *share;
+	uint32_t share_cnt;
+	bool tx_only; /* no RX ring; no frame waits for packets */
+	/*
+	 * Busy polling: for so long a call polls the device (0: none), and for
+	 * so many packets (0: the kernel's); preferred over interrupts where
+	 * the device defers those (xmb_nic_napi_set()).  refill() then calls
+	 * into the kernel whenever the RX ring is empty.
+	 */
+	uint32_t busy_poll_us, busy_poll_budget;
+	bool prefer_busy_poll;
 	/*
 	 * Of the device in zero copy, as xmb_nic_info has them: buffers that a
 	 * packet may have (0: not known), and the unit in which received
@@ -149,6 +206,16 @@ struct xmb_xsk_mode {
 	bool is_sg;	    /* several buffers a packet */
 	uint32_t frags_max; /* buffers a sent packet may have */
 	uint32_t busy_ms;   /* how long the queue was waited for */
+	uint32_t tx_budget; /* descriptors that a kick moves, copy mode */
+	uint32_t sndbuf;    /* SO_SNDBUF, a bound of what is in flight there */
+};
+
+/* Busy polling as the kernel has it now; of a closed socket as it had it. */
+struct xmb_xsk_busy {
+	uint32_t us;	  /* 0: none */
+	uint32_t budget;  /* packets; 0: the kernel's own, 8 */
+	uint32_t napi_id; /* 0: not known, and then a call polls nothing */
+	bool is_preferred;
 };
 
 struct xmb_xsk;
@@ -159,10 +226,13 @@ struct xmb_xsk;
  * CAP_NET_RAW.  -ENOBUFS: over RLIMIT_MEMLOCK, or too few free frames to fill.
  * -ENOMEM: no memory, or pages of a piece are gone; -EFAULT: all of them are.
  * -EOPNOTSUPP: the mode that was asked for is not to be had; zero copy of
- * frames that lie across pages (umem.h); MTU above a frame
- * and a kernel without multi-buffer.  -ENODEV: no such device.  -EINVAL: the
- * device has no such queue, or ring_cnt is no power of two.  -ENOSPC: no socket
- * id.
+ * frames that lie across pages (umem.h); MTU above a frame and a kernel without
+ * multi-buffer; share, with pieces in the umem.  -ENODEV: no such device.
+ * -EINVAL: the device has no such queue, ring_cnt is no power of two, share_cnt
+ * above XMB_XSK_SHARE_MAX, or share is closed, of another device, queue or
+ * umem, or tx_only when this one is not.  -ENOSPC: no socket id, or no room for
+ * this TX ring in the first's completion ring.  Busy polling that is refused is
+ * logged, and no failure.
  */
 XMB_API int xmb_xsk_open(struct xmb_xsk **out, struct xmb_umem *umem,
 			 struct xmb_cache *cache,
@@ -171,14 +241,19 @@ XMB_API int xmb_xsk_open(struct xmb_xsk **out, struct xmb_umem *umem,
 XMB_API int xmb_xsk_fd(const struct xmb_xsk *xsk);
 XMB_API uint32_t xmb_xsk_queue(const struct xmb_xsk *xsk);
 XMB_API struct xmb_xsk_mode xmb_xsk_mode(const struct xmb_xsk *xsk);
+XMB_API struct xmb_xsk_busy xmb_xsk_busy(const struct xmb_xsk *xsk);
 
-/* Receive up to cnt packets into the empty mbs; returns how many. */
+/*
+ * Receive up to cnt packets into the empty mbs; returns how many.  Before its
+ * first packet a sibling has to have been given frames: by the first.
+ */
 XMB_API uint32_t xmb_xsk_recv(struct xmb_xsk *xsk, struct xmb_cache *cache,
 			      struct xmb_multibuf *mbs, uint32_t cnt);
 
 /*
  * Bring the fill ring to its level, from the cache, and adapt the level
- * (now_ns: xmb_clock_ns()).  Kicks the kernel when it waits for that.
+ * (now_ns: xmb_clock_ns()).  Kicks the kernel when it waits for that.  Of a
+ * sibling, or with tx_only: only the latter.
  */
 XMB_API void xmb_xsk_refill(struct xmb_xsk *xsk, struct xmb_cache *cache,
 			    uint64_t now_ns);
@@ -211,7 +286,10 @@ XMB_API int xmb_xsk_check(const struct xmb_xsk *xsk,
 XMB_API void xmb_xsk_drop_full(struct xmb_xsk *xsk, struct xmb_cache *cache,
 			       struct xmb_multibuf *mbs, uint32_t cnt);
 
-/* Take back what was sent.  Returns how many buffers. */
+/*
+ * Take back what was sent, by siblings too.  Returns how many buffers; of a
+ * sibling 0: the first does it.
+ */
 XMB_API uint32_t xmb_xsk_reap(struct xmb_xsk *xsk, struct xmb_cache *cache);
 
 /*
@@ -241,15 +319,36 @@ XMB_API void xmb_xsk_ledger(const struct xmb_xsk *xsk,
 			    struct xmb_ledger *ledger);
 
 /*
+ * Give back buffers that the kernel took and will never complete.  Kernels do
+ * lose some, and say so by nothing: so this is asked, now and then, by a caller
+ * who sends nothing meanwhile on the socket and its siblings (and asks the
+ * first for all of them), and what tells is silence.  Returns how many were
+ * given back (tx_leaked), 0: nothing is in flight.
+ * -EAGAIN: something is posted that the kernel has not taken, or a posted,
+ * taken or completed one was new within quiet_ns of calls (now_ns:
+ * xmb_clock_ns()).  -EBUSY: zero copy, and by the rings' indexes fewer were
+ * completed than taken: the device may still read them.
+ * In copy mode the kernel has copied what it took (but for drivers as
+ * virtio_net, whose packets lie in the frames until they are sent: there it is
+ * as in zero copy, and close() is the way), so that a completion that comes
+ * after all can at worst be taken for that of the same frame's next sending:
+ * choose quiet_ns well above what a qdisc or a paused link keeps (seconds).
+ * Sure in every mode: close() and settle().
+ */
+XMB_API int xmb_xsk_reconcile(struct xmb_xsk *xsk, struct xmb_cache *cache,
+			      uint64_t now_ns, uint64_t quiet_ns);
+
+/*
  * Stop: take back what the kernel has finished, close the fd; the frames that
  * it still has are HELD.  Counters and ledger can be read on.
+ * -EBUSY: sockets that share with it are open.
  */
-XMB_API void xmb_xsk_close(struct xmb_xsk *xsk, struct xmb_cache *cache);
+XMB_API int xmb_xsk_close(struct xmb_xsk *xsk, struct xmb_cache *cache);
 
 /*
  * Free the held frames if the kernel has let the queue go (a bind of it
  * succeeds, or the device is gone).
- * -EAGAIN: not yet.
+ * -EAGAIN: not yet; of a sibling, not while the first is open.
  */
 XMB_API int xmb_xsk_settle(struct xmb_xsk *xsk, struct xmb_cache *cache);
 

@@ -441,6 +441,8 @@ static void start(uint32_t how)
 	xsk.fd = -1;
 	xsk.who = WHO;
 	xsk.ring_cnt = RING;
+	xsk.first = &xsk;
+	xsk.comp_cnt = RING;
 	xsk.packet_max = 4 * FRAME_LEN;
 	xsk.mode = (struct xmb_xsk_mode){
 		.is_zc = how & 1,

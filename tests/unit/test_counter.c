@@ -113,3 +113,20 @@ Test(counter, every_counter_of_the_library_has_a_name_of_its_own_and_a_sentence)
 	cr_expect(eq(int, xmb_xsk_counter_descs[XMB_XSK_TX_FULL].kind,
 		     XMB_COUNTER_DROP));
 }
+
+/* Of what went wrong a name is not enough: why, or what to do about it. */
+static void expect_advice(const char *room,
+			  const struct xmb_counter_desc *descs, int cnt)
+{
+	for (int i = 0; i < cnt; i++)
+		if (descs[i].kind == XMB_COUNTER_DROP ||
+		    descs[i].kind == XMB_COUNTER_FAULT)
+			cr_expect(ne(ptr, strstr(descs[i].meaning, ": "), NULL),
+				  "%s %s: %s", room, descs[i].name,
+				  descs[i].meaning);
+}
+
+Test(counter, every_drop_and_fault_of_a_socket_says_why_or_what_to_do)
+{
+	expect_advice("xsk", xmb_xsk_counter_descs, XMB_XSK_COUNTER_CNT);
+}

@@ -31,12 +31,12 @@ static void teardown(void)
 
 TestSuite(handover, .init = setup, .fini = teardown, .timeout = 10);
 
-#define REFUSED(call)                                         \
-	do {                                                  \
-		lab_snap(&lab);                               \
-		cr_expect(eq(int, call, -EPROTO));            \
-		cr_expect(not(xmb_chunk_is_live(&e)));        \
-		cr_expect(lab_is_unchanged(&lab));            \
+#define REFUSED(call)                                                          \
+	do {                                                                   \
+		lab_snap(&lab);                                                \
+		cr_expect(eq(int, call, -EPROTO));                             \
+		cr_expect(not(xmb_chunk_is_live(&e)));                         \
+		cr_expect(lab_is_unchanged(&lab));                             \
 	} while (0)
 
 static uint64_t fill_one(uint32_t who)
@@ -50,8 +50,9 @@ static uint64_t fill_one(uint32_t who)
 static void empty_ring(uint32_t who, const uint64_t *addrs, uint32_t cnt)
 {
 	for (uint32_t i = 0; i < cnt; i++) {
-		cr_assert(eq(int, xmb_handover_rx(&lab.cache, who, addrs[i], 0,
-						  &e), 0));
+		cr_assert(eq(int,
+			     xmb_handover_rx(&lab.cache, who, addrs[i], 0, &e),
+			     0));
 		xmb_chunk_release(&e, &lab.cache);
 	}
 }
@@ -63,16 +64,16 @@ Test(handover, fill_takes_what_there_is_each_frame_once)
 
 	cr_expect(eq(u32, xmb_handover_fill(&lab.cache, WHO, addrs, 0), 0));
 	cr_assert(eq(u32, xmb_handover_fill(&lab.cache, WHO, addrs, 10), 10));
-	cr_assert(eq(u32, xmb_handover_fill(&lab.cache, WHO, addrs + 10,
-					    FRAME_CNT), FRAME_CNT - 10));
+	cr_assert(eq(u32,
+		     xmb_handover_fill(&lab.cache, WHO, addrs + 10, FRAME_CNT),
+		     FRAME_CNT - 10));
 	cr_expect(eq(u32, xmb_handover_fill(&lab.cache, WHO, addrs, 1), 0));
 	for (int i = 0; i < FRAME_CNT; i++) {
 		cr_assert(zero(u64, addrs[i] % FRAME_LEN));
 		cr_assert(lt(u64, addrs[i] / FRAME_LEN, FRAME_CNT));
 		cr_expect(not(is_in[addrs[i] / FRAME_LEN]));
 		is_in[addrs[i] / FRAME_LEN] = true;
-		cr_expect(eq(u32, xmb_frame_load(&lab.pool.domain,
-						 (uint32_t)i),
+		cr_expect(eq(u32, xmb_frame_load(&lab.pool.domain, (uint32_t)i),
 			     xmb_frame_word(XMB_FRAME_FILL, WHO, 0)));
 	}
 	cr_expect(eq(i64, lab.cache.app_cnt, 0));
@@ -99,8 +100,8 @@ Test(handover, fill_goes_beyond_the_size_of_a_cache)
 
 	lab_open(&big, 64, 3000, 0);
 	xmb_pool_set_reserve(&big.pool, 2000);
-	cr_expect(eq(u32, xmb_handover_fill(&big.cache, WHO, addrs, 3000),
-		     3000));
+	cr_expect(
+		eq(u32, xmb_handover_fill(&big.cache, WHO, addrs, 3000), 3000));
 	cr_expect(eq(u32, big.cache.cnt, 0));
 	cr_expect(eq(u32, xmb_handover_hold(&big.pool, WHO).fill_cnt, 3000));
 	cr_expect(eq(u32, xmb_handover_unhold(&big.cache, WHO), 3000));
@@ -137,8 +138,9 @@ Test(handover, rx_makes_an_exclusive_chunk_of_the_packet)
 {
 	uint64_t addr = fill_one(WHO);
 
-	cr_assert(eq(int, xmb_handover_rx(&lab.cache, WHO, addr + 256, 1500,
-					  &a), 0));
+	cr_assert(eq(int,
+		     xmb_handover_rx(&lab.cache, WHO, addr + 256, 1500, &a),
+		     0));
 	cr_expect(xmb_chunk_check(&a));
 	cr_expect(xmb_chunk_is_excl(&a));
 	cr_expect(eq(ptr, xmb_chunk_data(&a), lab.base + addr + 256));
@@ -164,8 +166,8 @@ Test(handover, rx_refuses_what_the_kernel_may_not_return)
 	REFUSED(xmb_handover_rx(&lab.cache, OTHER, addr, 64, &e));
 	REFUSED(xmb_handover_rx(&lab.cache, WHO, free_addr, 64, &e));
 	cr_expect(zero(i64, lab.cache.app_cnt));
-	cr_expect(eq(int, xmb_handover_rx(&lab.cache, WHO, addr, FRAME_LEN,
-					  &a), 0));
+	cr_expect(eq(int, xmb_handover_rx(&lab.cache, WHO, addr, FRAME_LEN, &a),
+		     0));
 	/* The same descriptor again. */
 	REFUSED(xmb_handover_rx(&lab.cache, WHO, addr, FRAME_LEN, &e));
 }
@@ -268,8 +270,8 @@ Test(handover, of_two_with_the_same_start_the_shorter_is_completed)
 		cr_expect(eq(int, xmb_handover_complete(&lab.cache, WHO, addr),
 			     0));
 		cr_expect(eq(u32, atomic_load(&t->slot[0]), UINT32_MAX));
-		cr_expect(eq(u32, atomic_load(&t->slot[1]),
-			     1000u << 16 | 1050u));
+		cr_expect(
+			eq(u32, atomic_load(&t->slot[1]), 1000u << 16 | 1050u));
 		/* Again, the other way round. */
 		atomic_store(&t->state, atomic_load(&t->state) | 133u);
 	}
@@ -422,4 +424,54 @@ Test(handover, misuse_aborts)
 	lab_expect_death(hold_for_nobody, "who >= 1");
 	lab_expect_death(unhold_for_nobody, "who <= XMB_WHO_MAX");
 	lab_expect_death(fill_with_a_frame_in_use, "fill: region");
+}
+
+Test(handover, tx_end_tells_what_a_socket_has_from_there_on)
+{
+	uint64_t addr;
+
+	xmb_chunk_alloc(&lab.cache, &a);
+	xmb_chunk_truncate(&a, 100);
+	addr = xmb_handover_tx(&lab.cache, WHO, &a, &is_excl);
+	cr_expect(
+		eq(u32, xmb_handover_tx_end(&lab.pool, WHO, addr), FRAME_LEN));
+	cr_expect(zero(u32, xmb_handover_tx_end(&lab.pool, OTHER, addr)));
+	cr_expect(zero(u32,
+		       xmb_handover_tx_end(&lab.pool, WHO, addr + FRAME_LEN)));
+	cr_expect(zero(u32, xmb_handover_tx_end(&lab.pool, WHO, UINT64_MAX)));
+	/* When its socket has closed it is held, and is told of still. */
+	cr_expect(eq(u32, xmb_handover_hold(&lab.pool, WHO).tx_cnt, 1));
+	cr_expect(
+		eq(u32, xmb_handover_tx_end(&lab.pool, WHO, addr), FRAME_LEN));
+	cr_expect(
+		eq(int, xmb_handover_complete_held(&lab.cache, WHO, addr), 0));
+	REFUSED(xmb_handover_complete_held(&lab.cache, WHO, addr));
+	REFUSED(xmb_handover_complete_held(&lab.cache, OTHER, addr));
+	REFUSED(xmb_handover_complete_held(&lab.cache, WHO, UINT64_MAX));
+	cr_expect(zero(u32, xmb_handover_tx_end(&lab.pool, WHO, addr)));
+}
+
+Test(handover, unsend_frees_what_one_socket_has_in_tx_and_nothing_else)
+{
+	struct xmb_handover_held home;
+	uint64_t fill = fill_one(WHO), other;
+
+	xmb_chunk_alloc(&lab.cache, &a);
+	xmb_chunk_alloc(&lab.cache, &b);
+	xmb_chunk_alloc(&lab.cache, &c);
+	xmb_chunk_truncate(&a, 10);
+	xmb_chunk_truncate(&b, 10);
+	xmb_handover_tx(&lab.cache, WHO, &a, &is_excl);
+	other = xmb_handover_tx(&lab.cache, OTHER, &b, &is_excl);
+	cr_assert(eq(int, xmb_chunk_share(&c, &d), 0));
+	xmb_handover_tx(&lab.cache, WHO, &d, &is_excl);
+	cr_expect(not(is_excl));
+	home = xmb_handover_unsend_of(&lab.cache, &lab.pool.domain, WHO);
+	cr_expect(eq(u32, home.tx_cnt, 1));
+	cr_expect(eq(u32, home.slot_cnt, 1));
+	cr_expect(eq(u32, home.fill_cnt, 0));
+	home = xmb_handover_unsend_of(&lab.cache, &lab.pool.domain, WHO);
+	cr_expect(zero(u32, home.tx_cnt + home.slot_cnt));
+	cr_expect(eq(int, xmb_handover_complete(&lab.cache, OTHER, other), 1));
+	empty_ring(WHO, &fill, 1);
 }

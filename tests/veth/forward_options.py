@@ -176,6 +176,46 @@ def plain_lines_end_in_totals_when_piped():
             raise AssertionError(f"no total of the pings: {out}")
 
 
+def busy_polling_is_reported_with_what_it_got():
+    with Lab() as lab:
+        with lab.forward("--busy-poll", "40,32") as forward:
+            expect_ping(lab)
+            expect_tcp(lab)
+        for p in forward.final["ports"]:
+            busy = p["busy_poll"]
+            expect((busy["us"], busy["budget"], busy["preferred"]), (40, 32, True),
+                   f"busy polling of {p['dev']}")
+            # A queue that received has a NAPI id, if anything drives it.
+            expect(busy["queues_polled"] > 0, busy["napi_id"] != 0, f"NAPI id of {p['dev']}")
+            if p["events"]["rx_kicks"] < 100:
+                raise AssertionError(f"the device was not polled: {p['events']}")
+        with lab.forward() as forward:
+            expect_ping(lab)
+        expect({p["busy_poll"] for p in forward.final["ports"]}, {None}, "busy polling, not asked")
+        for wrong in ("0", "x", "10,0", "10,x", "1000001"):
+            done = lab.run("fwd", XMBUF, "forward", "left", "right", "--busy-poll", wrong,
+                           check=False)
+            expect(done.returncode, 2, f"exit status of --busy-poll {wrong}")
+            expect_words(done.stderr, "--busy-poll", "is not a number")
+
+
+def the_last_report_says_what_moved_and_what_to_do():
+    with Lab() as lab:
+        process = lab.start("fwd", XMBUF, "forward", "left", "right", "--handler", "drop",
+                            "--busy-poll", "20", stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True)
+        time.sleep(0.7)
+        lab.run("client", "ping", "-c", "3", "-i", "0.1", "-W", "1", SERVER_IP, check=False)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=20)
+        expect(process.returncode, 0, "exit status")
+        expect_words(out, "busy polling 20 us, budget 64", "handler_drop",
+                     "packets that the handler dropped", "rx_kicks",
+                     "system calls to resume receiving, or to poll the device busily")
+        if "tx_unsent" in out:
+            raise AssertionError(f"what did not move is named: {out}")
+
+
 def a_match_by_port_leaves_its_neighbour_to_the_kernel():
     wanted = ether(ETH_P_IP, ip_packet(4, UDP, 100))
     other = wanted[:37] + bytes([wanted[37] ^ 1]) + wanted[38:]
@@ -200,4 +240,6 @@ if __name__ == "__main__":
          duration_and_interval_are_kept,
          rates_are_those_of_the_traffic,
          plain_lines_end_in_totals_when_piped,
+         busy_polling_is_reported_with_what_it_got,
+         the_last_report_says_what_moved_and_what_to_do,
          a_match_by_port_leaves_its_neighbour_to_the_kernel)

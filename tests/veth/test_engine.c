@@ -460,3 +460,30 @@ Test(engine, tells_of_a_way_out_with_a_smaller_mtu)
 	expect_said(XMB_LOG_WARN, "left has MTU 1500, but right has 1400");
 	xmb_engine_destroy(el.engine);
 }
+
+/* Frames of 2048 at MTU 9000, and a way out of so many buffers. */
+static void open_with(uint32_t frags_max)
+{
+	el.opts.umem.frame_len = 2048;
+	el.ports[RIGHT].frags_max = frags_max;
+	forget_said();
+	engine_create();
+	xmb_engine_destroy(el.engine);
+}
+
+Test(engine, tells_of_a_way_out_for_shorter_chains_and_what_avoids_the_copy)
+{
+	engine_lab_setup(1, 9000);
+	open_with(0);
+	cr_expect(eq(ptr, (void *)said(XMB_LOG_WARN, "frames of"), NULL));
+	open_with(5);
+	expect_said(XMB_LOG_WARN,
+		    "left to right: packets of 9022 bytes come in 6 frames of "
+		    "2048, and leave in at most 5: they are copied into fuller "
+		    "frames (tx_gathered): --frame-size 4096 avoids it");
+	cr_expect(eq(ptr, (void *)said(XMB_LOG_WARN, "right to left"), NULL));
+	open_with(4);
+	expect_said(XMB_LOG_WARN, "dropped (tx_too_many_frags): --frame-size");
+	open_with(2);
+	expect_said(XMB_LOG_WARN, "a smaller MTU avoids it");
+}

@@ -349,3 +349,51 @@ Test(nic, is_gone_is_told_of_what_is_gone_and_not_of_what_cannot_be_asked)
 		  "without a descriptor to ask by");
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
+
+Test(nic, napis_are_listed_set_and_put_back)
+{
+	struct xmb_nic_napi was[8], now[8], set;
+	int cnt;
+
+	cr_expect(eq(int, xmb_nic_napi_list(xv0, was, 8), 0));
+	sh("ip link set xv0 up && ip link set xv1 up && ethtool -K xv0 gro on");
+	cnt = xmb_nic_napi_list(xv0, was, 8);
+	if (cnt == -EOPNOTSUPP)
+		cr_skip_test("NAPIs cannot be set before Linux 6.13");
+	cr_assert(eq(int, cnt, 4));
+	cr_expect(eq(int, xmb_nic_napi_list(xv0, now, 1), 4));
+	set = (struct xmb_nic_napi){ .id = was[1].id,
+				     .defer_hard_irqs = 7,
+				     .gro_flush_ns = 300000,
+				     .irq_suspend_ns = UINT64_C(20000000) };
+	cr_expect(eq(int, xmb_nic_napi_set(&set), 0));
+	cr_assert(eq(int, xmb_nic_napi_list(xv0, now, 8), 4));
+	for (int i = 0; i < 4; i++) {
+		const struct xmb_nic_napi *want = i == 1 ? &set : &was[i];
+
+		cr_expect(eq(u32, now[i].id, want->id));
+		cr_expect(eq(u32, now[i].defer_hard_irqs,
+			     want->defer_hard_irqs));
+		cr_expect(eq(u64, now[i].gro_flush_ns, want->gro_flush_ns));
+		cr_expect(eq(u64, now[i].irq_suspend_ns, want->irq_suspend_ns));
+	}
+	cr_expect(eq(int, xmb_nic_napi_set(&was[1]), 0));
+	cr_assert(eq(int, xmb_nic_napi_list(xv0, now, 8), 4));
+	cr_expect(eq(u32, now[1].defer_hard_irqs, was[1].defer_hard_irqs));
+}
+
+Test(nic, napis_that_cannot_be_set_are_refused)
+{
+	struct xmb_nic_napi napi = { .id = 1 };
+
+	cr_expect(eq(int, xmb_nic_napi_list(NO_IFINDEX, &napi, 1), 0));
+	napi.id = UINT32_MAX;
+	cr_expect(eq(int, xmb_nic_napi_set(&napi), -ENOENT));
+	sh("ip link set xv0 up && ip link set xv1 up && ethtool -K xv0 gro on");
+	cr_assert(gt(int, xmb_nic_napi_list(xv0, &napi, 1), 0));
+	napi.defer_hard_irqs = UINT32_MAX;
+	cr_expect(eq(int, xmb_nic_napi_set(&napi), -ERANGE));
+	cr_assert(eq(int, setuid(NOBODY), 0));
+	napi.defer_hard_irqs = 1;
+	cr_expect(eq(int, xmb_nic_napi_set(&napi), -EPERM));
+}

@@ -382,3 +382,68 @@ Test(port, a_device_that_is_deleted_gives_all_frames_back)
 	cr_expect(eq(int, said_cnt(XMB_LOG_ERROR), 0));
 	lab_finish();
 }
+
+static uint32_t deferred_cnt(void)
+{
+	struct xmb_nic_napi napis[8];
+	int cnt = xmb_nic_napi_list((int)if_nametoindex("left"), napis, 8);
+	uint32_t deferred = 0;
+
+	for (int i = 0; i < cnt; i++)
+		deferred += napis[i].defer_hard_irqs == 2 &&
+			    napis[i].gro_flush_ns == 200000;
+	return deferred;
+}
+
+Test(port, busy_polling_defers_interrupts_until_it_closes)
+{
+	struct xmb_port_opts opts = { .dev = "left",
+				      .busy_poll_us = 30,
+				      .busy_poll_budget = 16 };
+	struct xmb_port_busy busy;
+	struct xmb_port *port;
+
+	/* With GRO its NAPIs outlive the XDP program. */
+	must("ethtool -K left gro on");
+	if (xmb_nic_napi_list((int)if_nametoindex("left"), NULL, 0) ==
+	    -EOPNOTSUPP)
+		cr_skip_test("NAPIs cannot be set before Linux 6.13");
+	cr_expect(eq(u32, deferred_cnt(), 0));
+	port = open_port(&opts);
+	cr_expect(eq(u32, deferred_cnt(), 4));
+	busy = xmb_port_busy(port);
+	cr_expect(eq(u32, busy.xsk.us, 30));
+	cr_expect(eq(u32, busy.xsk.budget, 16));
+	cr_expect(busy.xsk.is_preferred);
+	cr_expect(eq(u32, busy.napi_cnt, 4));
+	expect_said(XMB_LOG_INFO, "interrupts of 4 NAPIs deferred");
+	close_port(port);
+	cr_expect(eq(u32, deferred_cnt(), 0));
+}
+
+Test(port, without_busy_polling_interrupts_are_left_alone)
+{
+	struct xmb_port_opts opts = { .dev = "left" };
+	struct xmb_port *port;
+
+	must("ethtool -K left gro on");
+	port = open_port(&opts);
+	cr_expect(eq(u32, deferred_cnt(), 0));
+	cr_expect(eq(u32, xmb_port_busy(port).xsk.us, 0));
+	cr_expect(eq(u32, xmb_port_busy(port).napi_cnt, 0));
+	close_port(port);
+}
+
+Test(port, a_device_without_a_napi_has_nothing_to_poll_and_says_so)
+{
+	struct xmb_port_opts opts = { .dev = "left",
+				      .xdp = XMB_PROG_GENERIC,
+				      .busy_poll_us = 30 };
+	struct xmb_port *port;
+
+	must("ethtool -K left gro off");
+	port = open_port(&opts);
+	expect_said(XMB_LOG_WARN, "no NAPI to poll: it has no effect");
+	cr_expect(eq(u32, xmb_port_busy(port).known_cnt, 0));
+	close_port(port);
+}

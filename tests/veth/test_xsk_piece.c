@@ -149,6 +149,17 @@ Test(xsk_piece, a_file_goes_out_behind_a_header_of_ours_without_a_copy)
 	lab_finish();
 }
 
+Test(xsk_piece, a_queue_of_a_umem_with_pieces_has_one_socket)
+{
+	struct xmb_xsk_opts opts;
+
+	set_up_piece(1500, 2048, false);
+	opts = lab_opts("left");
+	opts.share = left;
+	lab_expect_refused(&opts, -EOPNOTSUPP, "give each socket a queue");
+	lab_finish();
+}
+
 Test(xsk_piece, parts_of_one_frame_of_a_piece_come_home_one_by_one)
 {
 	struct xmb_multibuf mbs[3] = { { 0 } };

@@ -250,7 +250,7 @@ static struct xmb_multibuf chain_of(uint32_t cnt, uint32_t tag)
 	return mb;
 }
 
-Test(xsk_tx, a_chain_as_long_as_the_mode_says_passes_and_one_longer_is_dropped)
+Test(xsk_tx, a_chain_as_long_as_the_mode_says_passes_and_one_longer_is_gathered)
 {
 	uint32_t max, before;
 	struct xmb_multibuf mbs[3];
@@ -264,11 +264,14 @@ Test(xsk_tx, a_chain_as_long_as_the_mode_says_passes_and_one_longer_is_dropped)
 	mbs[2] = chain_of(1, 3);
 	lab_send(right, mbs, 3);
 	cr_expect(tap_recv_made(rtap, max * FRAG_LEN, 1));
+	cr_expect(tap_recv_made(rtap, (max + 1) * FRAG_LEN, 2));
 	cr_expect(tap_recv_made(rtap, FRAG_LEN, 3));
-	expect_counter(right, XMB_XSK_TX_TOO_MANY_FRAGS, 1);
-	expect_counter(right, XMB_XSK_TX_PACKETS, 2);
-	expect_counter(right, XMB_XSK_TX_BYTES, (max + 1) * FRAG_LEN);
-	expect_counter(right, XMB_XSK_TX_COMPLETED, max + 1);
+	expect_counter(right, XMB_XSK_TX_GATHERED, 1);
+	expect_counter(right, XMB_XSK_TX_TOO_MANY_FRAGS, 0);
+	expect_counter(right, XMB_XSK_TX_PACKETS, 3);
+	expect_counter(right, XMB_XSK_TX_BYTES, (2 * max + 2) * FRAG_LEN);
+	expect_counter(right, XMB_XSK_TX_COMPLETED, max + 2);
+	cr_expect(eq(u64, lab_ledger().copies, 1));
 	expect_counter(right, XMB_XSK_TX_INVALID, 0);
 	cr_expect(eq(u32, lab_free_cnt(), before));
 	lab_finish();

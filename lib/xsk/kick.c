@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "xsk/xsk_priv.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+/*
+ * When the kernel is asked to look at a ring.  All of it is here:
+ *
+ *      TX    something is posted, and the TX ring wants a wakeup (in copy mode
+ *            always), or the socket was bound without need_wakeup, or busy
+ *            polling drives the device
+ *      fill  the fill ring wants a wakeup: a driver in zero copy ran dry; or
+ *            busy polling drives the device and nothing waits in the RX ring
+ *
+ *      0, and nothing moved      it will not now: later (tx_again)
+ *      EAGAIN, ENOBUFS           it moved its budget (32, or what
+ *                                XDP_MAX_TX_SKB_BUDGET got), or the send buffer
+ *                                is full: again while it gets ahead
+ *      EBUSY                     one packet was dropped, and completed: again
+ *      EINTR                     again
+ *      ENETDOWN, ENXIO           to the caller; what is posted stays posted
+ *      anything else             later
+ */
+
+enum { KICK_MAX = 4096 };
+
+static int rx_kick(struct xmb_xsk *xsk)
+{
+	if (xsk->opts.kick)
+		return xsk->opts.kick(xsk->opts.kick_arg, xsk->fd, false);
+	if (recvfrom(xsk->fd, NULL, 0, MSG_DONTWAIT, NULL, NULL) < 0)
+		return -errno;
+	return 0;
+}
+
+/*
+ * A driver may run dry, and ask to be told, after the last fill was looked at:
+ * so this is looked at in each turn, whether something was filled or not.
+ */
+void xsk_rx_wake(struct xmb_xsk *xsk)
+{
+	bool is_wanted =
+		xsk->fill.ring && xsk_ring_prod__needs_wakeup(&xsk->fill);
+
+	if (XMB_UNLIKELY(!xsk->rx.ring))
+		return;
+	if (xsk->is_busy && !xmb_xsk_has_rx(xsk))
+		is_wanted = true;
+	if (XMB_LIKELY(!is_wanted))
+		return;
+	xsk_count(xsk, XMB_XSK_RX_KICKS, 1);
+	rx_kick(xsk);
+}
+
+static int tx_kick(struct xmb_xsk *xsk)
+{
+	if (xsk->opts.kick)
+		return xsk->opts.kick(xsk->opts.kick_arg, xsk->fd, true);
+	if (sendto(xsk->fd, NULL, 0, MSG_DONTWAIT, NULL, 0) < 0)
+		return -errno;
+	return 0;
+}
+
+static bool wants_tx_kick(const struct xmb_xsk *xsk)
+{
+	return xsk->opts.no_need_wakeup || xsk->is_busy ||
+	       xsk_ring_prod__needs_wakeup(&xsk->tx);
+}
+
+int xmb_xsk_kick(struct xmb_xsk *xsk)
+{
+	uint32_t waiting = xmb_xsk_tx_waiting(xsk), left;
+	int err = 0;
+
+	for (int i = 0; i < KICK_MAX && waiting; i++) {
+		if (!wants_tx_kick(xsk))
+			return 0;
+		err = tx_kick(xsk);
+		xsk_count(xsk, XMB_XSK_TX_KICKS, 1);
+		left = xmb_xsk_tx_waiting(xsk);
+		if (err == -EBUSY)
+			xsk_count(xsk, XMB_XSK_TX_KERNEL_DROP, 1);
+		else if (err == -EINTR)
+			continue;
+		else if (err && err != -EAGAIN && err != -ENOBUFS)
+			break;
+		else if (left >= waiting)
+			break;
+		waiting = left;
+	}
+	if (err == -ENETDOWN)
+		xsk_count(xsk, XMB_XSK_TX_LINK_DOWN, 1);
+	if (err == -ENETDOWN || err == -ENXIO)
+		return err;
+	if (waiting == 0)
+		return 0;
+	xsk_count(xsk, XMB_XSK_TX_AGAIN, 1);
+	return -EAGAIN;
+}
