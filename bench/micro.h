@@ -41,7 +41,11 @@ enum {
 	MICRO_PART_LEN = MICRO_LONG / MICRO_PARTS,
 	MICRO_BORDER = MICRO_PART_LEN * 3, /* the third one */
 	MICRO_ACROSS = 20,		   /* bytes that lie across it */
-	MICRO_WORDS = MICRO_LONG / 4,	   /* of 32 bits */
+	MICRO_SMALL_PARTS = 24,		   /* of MICRO_LEN bytes */
+	MICRO_PAYLOAD = 1400,
+	MICRO_MTU = 500,
+	MICRO_ALIGN = 64,
+	MICRO_WORDS = MICRO_LONG / 4, /* of 32 bits */
 	MICRO_TORN = 24,  /* words of which each lies across a border */
 	MICRO_MARK = 0xa5 /* the last byte, and nowhere else */
 };
@@ -60,11 +64,19 @@ enum {
 	X(chain4, 1, "ns/packet", "allocate four, one packet, free it")        \
 	X(fifo, 1, "ns/packet",                                                \
 	  "allocate one, free the oldest of 64 Ki in flight")                  \
+	X(truncate, 1, "ns/packet", "allocate, keep 100 of 1500 bytes, free")  \
+	X(slice, 1, "ns/packet",                                               \
+	  "allocate, keep 100 bytes of the middle, free")                      \
+	X(claim_suffix, 1, "ns/packet",                                        \
+	  "allocate, claim 100 bytes behind, free")                            \
+	X(waiter, 1, "ns/packet", "wait for what is there, take it, free")     \
 	X(split, 1, "ns/packet",                                               \
 	  "allocate, split into header and payload, free both")                \
 	X(merge, 1, "ns/packet", "allocate, split, make one again, free")      \
 	X(share, 1, "ns/packet", "allocate, share, free both")                 \
 	X(share4, 1, "ns/packet", "the same, a packet of four chunks")         \
+	X(unshare, 1, "ns/packet",                                             \
+	  "allocate, share, free one, make the other writable")                \
 	X(extbuf, 1, "ns/packet", "attach memory of the caller's, free")       \
 	X(chunk_alloc, 1, "ns/chunk", "allocate and free one chunk")           \
 	X(chunk_bulk, MICRO_BULK, "ns/chunk", "chunks in bulks of 32")         \
@@ -74,6 +86,10 @@ enum {
 	X(chunk_fifo, 1, "ns/chunk",                                           \
 	  "a chunk, free the oldest of 64 Ki in flight")                       \
 	X(chunk_split, 1, "ns/chunk", "a chunk, split in two, both freed")     \
+	X(chunk_take_prefix, 1, "ns/chunk",                                    \
+	  "a chunk, its first 42 bytes taken off, both freed")                 \
+	X(chunk_take_suffix, 1, "ns/chunk",                                    \
+	  "a chunk, its last 42 bytes taken off, both freed")                  \
 	X(chunk_share, 1, "ns/chunk", "a chunk, shared, both freed")
 
 #define MICRO_EDIT_ROWS(X)                                                     \
@@ -83,16 +99,25 @@ enum {
 	X(discard_segment, 1, "ns/packet",                                     \
 	  "allocate, discard 100 bytes in the middle, free")                   \
 	X(grow, 1, "ns/packet", "a header where no headroom is, free")         \
+	X(grow_suffix, 1, "ns/packet", "a trailer where no tailroom is, free") \
 	X(push_pop, 1, "ns/step", "push a chunk in front, take it off")        \
+	X(insert_chunk, 1, "ns/step",                                          \
+	  "put a chunk in the middle of four, take it out")                    \
 	X(reserve, 1, "ns/step", "reserve for 8 chunks")                       \
 	X(fragments, 1, "ns/packet",                                           \
 	  "append two packets to one, take them off, free")                    \
 	X(layers, 1, "ns/packet", "enter two layers, get 8 bytes, leave them") \
 	X(pullup, 1, "ns/packet", "54 bytes of 14 and 200 side by side, free") \
-	X(linearize, 1, "ns/packet", "make one chunk of four, free")
+	X(linearize, 1, "ns/packet", "make one chunk of four, free")           \
+	X(gather, 1, "ns/packet", "make one chunk of 24 of 64 bytes, free")    \
+	X(align, 1, "ns/packet", "align the middle of 1500 bytes to 64, free") \
+	X(overwrite, 1, "ns/packet",                                           \
+	  "write 700 of 1500 bytes, drop the rest, free")                      \
+	X(segment, 1, "ns/packet", "cut 1400 bytes to an MTU of 500, free")
 
 #define MICRO_BYTE_ROWS(X)                                                     \
 	X(index_at, 1, "ns/step", "which chunk byte 1325 is in")               \
+	X(seek_skip, 1, "ns/step", "a reader back to byte 20, then 1300 on")   \
 	X(get_inside, 1, "ns/step", "point to 20 bytes of the first chunk")    \
 	X(get_across, 1, "ns/step", "20 bytes across the third border")        \
 	X(copy_to, 1, "ns/packet", "copy 1500 bytes out of four chunks")       \

@@ -193,6 +193,41 @@ static void fifo(uint32_t cnt)
 		rte_pktmbuf_free(exchange(packet(MICRO_LEN)));
 }
 
+static void truncate_packet(uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct rte_mbuf *m = packet(MICRO_LONG);
+
+		must(rte_pktmbuf_trim(m, MICRO_LONG - MICRO_PIECE) == 0);
+		micro_use(m);
+		rte_pktmbuf_free(m);
+	}
+}
+
+static void slice(uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct rte_mbuf *m = packet(MICRO_LONG);
+
+		must(rte_pktmbuf_trim(m, MICRO_LONG - MICRO_MIDDLE -
+						 MICRO_PIECE) == 0);
+		must(rte_pktmbuf_adj(m, MICRO_MIDDLE));
+		micro_use(m);
+		rte_pktmbuf_free(m);
+	}
+}
+
+static void claim_suffix(uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct rte_mbuf *m = packet(MICRO_LEN);
+
+		must(rte_pktmbuf_append(m, MICRO_PIECE));
+		micro_use(m);
+		rte_pktmbuf_free(m);
+	}
+}
+
 /* What is behind at, as an mbuf of its own; m keeps what is before. */
 static struct rte_mbuf *cut(struct rte_mbuf *m, uint16_t at)
 {
@@ -213,6 +248,32 @@ static void split(uint32_t cnt)
 		micro_use(payload);
 		rte_pktmbuf_free(head);
 		rte_pktmbuf_free(payload);
+	}
+}
+
+static void take_prefix(uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct rte_mbuf *m = packet(MICRO_LONG);
+		struct rte_mbuf *head = rte_pktmbuf_clone(m, views);
+
+		must(head && rte_pktmbuf_adj(m, MICRO_HEADER));
+		must(rte_pktmbuf_trim(head, MICRO_LONG - MICRO_HEADER) == 0);
+		micro_use(head);
+		rte_pktmbuf_free(m);
+		rte_pktmbuf_free(head);
+	}
+}
+
+static void take_suffix(uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct rte_mbuf *m = packet(MICRO_LONG);
+		struct rte_mbuf *tail = cut(m, MICRO_LONG - MICRO_HEADER);
+
+		micro_use(tail);
+		rte_pktmbuf_free(m);
+		rte_pktmbuf_free(tail);
 	}
 }
 
@@ -253,6 +314,22 @@ static void share4(uint32_t cnt)
 {
 	for (uint32_t i = 0; i < cnt; i++)
 		share_packet(packet_of(MICRO_PARTS, MICRO_PART_LEN));
+}
+
+/* Writable is what nobody else has a reference to. */
+static void unshare_packet(uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct rte_mbuf *m = packet(MICRO_LONG);
+		struct rte_mbuf *clone = rte_pktmbuf_clone(m, views);
+
+		must(clone);
+		micro_use(clone);
+		rte_pktmbuf_free(clone);
+		must(rte_mbuf_refcnt_read(m) == 1);
+		micro_use(m);
+		rte_pktmbuf_free(m);
+	}
 }
 
 static void was_freed(void *mem, void *arg)
@@ -332,15 +409,36 @@ static void grow(uint32_t cnt)
 	}
 }
 
-static void linearize(uint32_t cnt)
+static void grow_suffix(uint32_t cnt)
 {
 	for (uint32_t i = 0; i < cnt; i++) {
-		struct rte_mbuf *m = packet_of(MICRO_PARTS, MICRO_PART_LEN);
+		struct rte_mbuf *m = packet(MICRO_FRAME_LEN);
+
+		must(rte_pktmbuf_chain(m, packet(MICRO_TRIM)) == 0);
+		micro_use(m);
+		rte_pktmbuf_free(m);
+	}
+}
+
+static void make_one(uint32_t cnt, uint32_t parts, uint16_t len)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct rte_mbuf *m = packet_of(parts, len);
 
 		must(rte_pktmbuf_linearize(m) == 0);
 		micro_use(m);
 		rte_pktmbuf_free(m);
 	}
+}
+
+static void linearize(uint32_t cnt)
+{
+	make_one(cnt, MICRO_PARTS, MICRO_PART_LEN);
+}
+
+static void gather(uint32_t cnt)
+{
+	make_one(cnt, MICRO_SMALL_PARTS, MICRO_LEN);
 }
 
 static void hold(void)
@@ -451,10 +549,14 @@ static const struct micro_step steps[MICRO_ROW_CNT] = {
 	[MICRO_chain_fifo] = { .run = chain_fifo, .begin = fly, .end = land },
 	[MICRO_chain4] = { .run = chain4 },
 	[MICRO_fifo] = { .run = fifo, .begin = fly, .end = land },
+	[MICRO_truncate] = { .run = truncate_packet },
+	[MICRO_slice] = { .run = slice },
+	[MICRO_claim_suffix] = { .run = claim_suffix },
 	[MICRO_split] = { .run = split },
 	[MICRO_merge] = { .run = merge },
 	[MICRO_share] = { .run = share },
 	[MICRO_share4] = { .run = share4 },
+	[MICRO_unshare] = { .run = unshare_packet },
 	[MICRO_extbuf] = { .run = extbuf },
 	[MICRO_chunk_alloc] = { .run = alloc_bare },
 	[MICRO_chunk_bulk] = { .run = bulk },
@@ -464,13 +566,17 @@ static const struct micro_step steps[MICRO_ROW_CNT] = {
 				    .end = land },
 	[MICRO_chunk_fifo] = { .run = fifo, .begin = fly, .end = land },
 	[MICRO_chunk_split] = { .run = split },
+	[MICRO_chunk_take_prefix] = { .run = take_prefix },
+	[MICRO_chunk_take_suffix] = { .run = take_suffix },
 	[MICRO_chunk_share] = { .run = share },
 	[MICRO_insert] = { .run = insert },
 	[MICRO_take] = { .run = take },
 	[MICRO_discard_segment] = { .run = discard_segment },
 	[MICRO_grow] = { .run = grow },
+	[MICRO_grow_suffix] = { .run = grow_suffix },
 	[MICRO_layers] = HELD(layers),
 	[MICRO_linearize] = { .run = linearize },
+	[MICRO_gather] = { .run = gather },
 	[MICRO_get_inside] = HELD(get_inside),
 	[MICRO_get_across] = HELD(get_across),
 	[MICRO_copy_to] = HELD(copy_to),

@@ -53,14 +53,19 @@ static void drop(struct flat *p)
 	*p = (struct flat){ 0 };
 }
 
-static void append(struct flat *p, struct flat *more)
+static void extend(struct flat *p, uint32_t n)
 {
-	uint8_t *mem = realloc(p->mem, (size_t)p->off + p->len + more->len);
+	uint8_t *mem = realloc(p->mem, (size_t)p->off + p->len + n);
 
 	must(mem);
 	p->mem = mem;
-	memcpy(at(p, p->len), at(more, 0), more->len);
-	p->len += more->len;
+	p->len += n;
+}
+
+static void append(struct flat *p, struct flat *more)
+{
+	extend(p, more->len);
+	memcpy(at(p, p->len - more->len), at(more, 0), more->len);
 	drop(more);
 }
 
@@ -163,13 +168,13 @@ static void chain_fifo(uint32_t cnt)
 	}
 }
 
-static void chain4(uint32_t cnt)
+static void make_one(uint32_t cnt, uint32_t parts, uint32_t len)
 {
 	for (uint32_t i = 0; i < cnt; i++) {
-		struct flat p = packet(MICRO_PART_LEN);
+		struct flat p = packet(len);
 
-		for (int k = 1; k < MICRO_PARTS; k++) {
-			struct flat more = packet(MICRO_PART_LEN);
+		for (uint32_t k = 1; k < parts; k++) {
+			struct flat more = packet(len);
 
 			append(&p, &more);
 		}
@@ -178,11 +183,67 @@ static void chain4(uint32_t cnt)
 	}
 }
 
+static void chain4(uint32_t cnt)
+{
+	make_one(cnt, MICRO_PARTS, MICRO_PART_LEN);
+}
+
+static void gather(uint32_t cnt)
+{
+	make_one(cnt, MICRO_SMALL_PARTS, MICRO_LEN);
+}
+
 static void fifo(uint32_t cnt)
 {
 	for (uint32_t i = 0; i < cnt; i++) {
 		struct flat p = exchange(packet(MICRO_LEN));
 
+		drop(&p);
+	}
+}
+
+static void keep(uint32_t cnt, uint32_t from, uint32_t to)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct flat p = packet(MICRO_LONG);
+
+		must(to <= p.len);
+		p.off += from;
+		p.len = to - from;
+		micro_use(&p);
+		drop(&p);
+	}
+}
+
+static void truncate_packet(uint32_t cnt)
+{
+	keep(cnt, 0, MICRO_PIECE);
+}
+
+static void slice(uint32_t cnt)
+{
+	keep(cnt, MICRO_MIDDLE, MICRO_MIDDLE + MICRO_PIECE);
+}
+
+/* There is no more room than bytes. */
+static void claim_suffix(uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct flat p = packet(MICRO_LEN);
+
+		extend(&p, MICRO_PIECE);
+		micro_use(&p);
+		drop(&p);
+	}
+}
+
+static void grow_suffix(uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct flat p = packet(MICRO_FRAME_LEN);
+
+		extend(&p, MICRO_TRIM);
+		micro_use(&p);
 		drop(&p);
 	}
 }
@@ -240,20 +301,38 @@ static void share(uint32_t cnt)
 	}
 }
 
+static void segment(uint32_t cnt)
+{
+	enum { SEGMENTS = (MICRO_PAYLOAD + MICRO_MTU - 1) / MICRO_MTU };
+	struct flat segments[SEGMENTS];
+
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct flat payload = packet(MICRO_PAYLOAD);
+
+		for (uint32_t k = 0; k < SEGMENTS; k++) {
+			uint32_t left = MICRO_PAYLOAD - k * MICRO_MTU;
+
+			segments[k] =
+				copy_of(&payload, k * MICRO_MTU,
+					left < MICRO_MTU ? left : MICRO_MTU);
+		}
+		drop(&payload);
+		micro_use(segments);
+		for (uint32_t k = 0; k < SEGMENTS; k++)
+			drop(&segments[k]);
+	}
+}
+
 static void insert(uint32_t cnt)
 {
 	for (uint32_t i = 0; i < cnt; i++) {
 		struct flat p = packet(MICRO_LONG);
 		struct flat piece = packet(MICRO_PIECE);
-		uint8_t *mem =
-			realloc(p.mem, (size_t)p.off + p.len + MICRO_PIECE);
 
-		must(mem);
-		p.mem = mem;
+		extend(&p, MICRO_PIECE);
 		memmove(at(&p, MICRO_MIDDLE + MICRO_PIECE),
-			at(&p, MICRO_MIDDLE), p.len - MICRO_MIDDLE);
+			at(&p, MICRO_MIDDLE), MICRO_LONG - MICRO_MIDDLE);
 		memcpy(at(&p, MICRO_MIDDLE), at(&piece, 0), MICRO_PIECE);
-		p.len += MICRO_PIECE;
 		micro_use(&p);
 		drop(&piece);
 		drop(&p);
@@ -303,6 +382,39 @@ static void grow(uint32_t cnt)
 		micro_use(&wide);
 		drop(&p);
 		drop(&wide);
+	}
+}
+
+/* All of it moves, to where the byte lies as is asked. */
+static void align(uint32_t cnt)
+{
+	enum { OFF = MICRO_HEADROOM, AT = OFF + MICRO_MIDDLE };
+	const uint32_t pad = (MICRO_ALIGN - AT % MICRO_ALIGN) % MICRO_ALIGN;
+	const size_t len = OFF + pad + MICRO_LONG;
+
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct flat p = packet(MICRO_LONG);
+		struct flat made = { NULL, OFF + pad, MICRO_LONG };
+
+		made.mem = aligned_alloc(MICRO_ALIGN,
+					 len + MICRO_ALIGN - len % MICRO_ALIGN);
+		must(made.mem);
+		memcpy(at(&made, 0), at(&p, 0), MICRO_LONG);
+		drop(&p);
+		micro_use(&made);
+		drop(&made);
+	}
+}
+
+static void overwrite(uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct flat p = packet(MICRO_LONG);
+
+		memcpy(at(&p, 0), micro_data, MICRO_MIDDLE);
+		p.len = MICRO_MIDDLE;
+		micro_use(&p);
+		drop(&p);
 	}
 }
 
@@ -422,15 +534,24 @@ static const struct micro_step steps[MICRO_ROW_CNT] = {
 	[MICRO_chain_fifo] = { .run = chain_fifo, .begin = fly, .end = land },
 	[MICRO_chain4] = { .run = chain4 },
 	[MICRO_fifo] = { .run = fifo, .begin = fly, .end = land },
+	[MICRO_truncate] = { .run = truncate_packet },
+	[MICRO_slice] = { .run = slice },
+	[MICRO_claim_suffix] = { .run = claim_suffix },
 	[MICRO_split] = { .run = split },
 	[MICRO_merge] = { .run = merge },
 	[MICRO_share] = { .run = share },
 	[MICRO_share4] = { .run = share },
+	[MICRO_unshare] = { .run = share },
 	[MICRO_insert] = { .run = insert },
 	[MICRO_take] = { .run = take },
 	[MICRO_discard_segment] = { .run = discard_segment },
 	[MICRO_grow] = { .run = grow },
+	[MICRO_grow_suffix] = { .run = grow_suffix },
 	[MICRO_linearize] = { .run = chain4 },
+	[MICRO_gather] = { .run = gather },
+	[MICRO_align] = { .run = align },
+	[MICRO_overwrite] = { .run = overwrite },
+	[MICRO_segment] = { .run = segment },
 	[MICRO_copy_to] = { .run = copy_to },
 	[MICRO_copy_from] = { .run = copy_from },
 	[MICRO_equal] = { .run = equal },

@@ -156,6 +156,29 @@ static void fifo(uint32_t cnt)
 		pbuf_free(exchange(packet(MICRO_LEN)));
 }
 
+static void truncate_packet(uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct pbuf *p = packet(MICRO_LONG);
+
+		pbuf_realloc(p, MICRO_PIECE);
+		micro_use(p);
+		pbuf_free(p);
+	}
+}
+
+static void slice(uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct pbuf *p = packet(MICRO_LONG);
+
+		pbuf_realloc(p, MICRO_MIDDLE + MICRO_PIECE);
+		p = pbuf_free_header(p, MICRO_MIDDLE);
+		micro_use(p);
+		pbuf_free(p);
+	}
+}
+
 static void share_packet(struct pbuf *p)
 {
 	pbuf_ref(p);
@@ -211,6 +234,17 @@ static void grow(uint32_t cnt)
 	}
 }
 
+static void grow_suffix(uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct pbuf *p = packet(MICRO_LONG);
+
+		pbuf_cat(p, packet(MICRO_TRIM));
+		micro_use(p);
+		pbuf_free(p);
+	}
+}
+
 /* A boundary is a pbuf of which the train has a reference of its own. */
 static void fragments(uint32_t cnt)
 {
@@ -226,13 +260,35 @@ static void fragments(uint32_t cnt)
 	}
 }
 
+static void make_one(uint32_t cnt, uint32_t parts, uint16_t len)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct pbuf *p = packet_of(parts, len);
+
+		p = pbuf_coalesce(p, PBUF_RAW);
+		must(!p->next);
+		micro_use(p);
+		pbuf_free(p);
+	}
+}
+
 static void linearize(uint32_t cnt)
+{
+	make_one(cnt, MICRO_PARTS, MICRO_PART_LEN);
+}
+
+static void gather(uint32_t cnt)
+{
+	make_one(cnt, MICRO_SMALL_PARTS, MICRO_LEN);
+}
+
+static void overwrite(uint32_t cnt)
 {
 	for (uint32_t i = 0; i < cnt; i++) {
 		struct pbuf *p = packet_of(MICRO_PARTS, MICRO_PART_LEN);
 
-		p = pbuf_coalesce(p, PBUF_RAW);
-		must(!p->next);
+		must(pbuf_take(p, micro_data, MICRO_MIDDLE) == ERR_OK);
+		pbuf_realloc(p, MICRO_MIDDLE);
 		micro_use(p);
 		pbuf_free(p);
 	}
@@ -438,14 +494,19 @@ static const struct micro_step steps[MICRO_ROW_CNT] = {
 	[MICRO_chain_fifo] = { .run = chain_fifo, .begin = fly, .end = land },
 	[MICRO_chain4] = { .run = chain4 },
 	[MICRO_fifo] = { .run = fifo, .begin = fly, .end = land },
+	[MICRO_truncate] = { .run = truncate_packet },
+	[MICRO_slice] = { .run = slice },
 	[MICRO_share] = { .run = share },
 	[MICRO_share4] = { .run = share4 },
 	[MICRO_extbuf] = { .run = extbuf },
 	[MICRO_grow] = { .run = grow },
+	[MICRO_grow_suffix] = { .run = grow_suffix },
 	[MICRO_push_pop] = HELD(push_pop),
 	[MICRO_fragments] = { .run = fragments },
 	[MICRO_layers] = HELD(layers),
 	[MICRO_linearize] = { .run = linearize },
+	[MICRO_gather] = { .run = gather },
+	[MICRO_overwrite] = { .run = overwrite },
 	[MICRO_index_at] = HELD(index_at),
 	[MICRO_get_inside] = HELD(get_inside),
 	[MICRO_get_across] = HELD(get_across),

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "micro_xmbuf.h"
 
-#include "alloc/allocator.h"
+#include "alloc/waiter.h"
 #include "buf/edit.h"
 #include "buf/extbuf.h"
 
 struct xmb_cache micro_cache;
+struct xmb_allocator micro_allocator;
 
 static struct xmb_pool pool;
-static struct xmb_allocator allocator;
+static struct xmb_waiters waiters;
 static struct xmb_multibuf in_flight[MICRO_IN_FLIGHT];
 static struct xmb_chunk chunks_in_flight[MICRO_IN_FLIGHT];
 static uint32_t oldest;
@@ -23,7 +24,7 @@ static void init(void)
 	opts.base = bench_map((size_t)MICRO_FRAMES * MICRO_FRAME_LEN);
 	must(xmb_pool_init(&pool, bench_map(xmb_pool_footprint(&opts)), &opts));
 	xmb_cache_init(&micro_cache, &pool, 1);
-	xmb_allocator_init_pool(&allocator, &micro_cache);
+	xmb_allocator_init_pool(&micro_allocator, &micro_cache);
 }
 
 static void alloc(uint32_t cnt)
@@ -62,7 +63,7 @@ static void from_allocator(uint32_t cnt)
 	for (uint32_t i = 0; i < cnt; i++) {
 		struct xmb_multibuf mb = { 0 };
 
-		must(xmb_allocator_alloc(&allocator, &request, &mb));
+		must(xmb_allocator_alloc(&micro_allocator, &request, &mb));
 		micro_use(&mb);
 		drop(&mb);
 	}
@@ -166,6 +167,73 @@ static void fifo(uint32_t cnt)
 	}
 }
 
+static void truncate_packet(uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct xmb_multibuf mb = { 0 };
+
+		packet(&mb, MICRO_LONG);
+		must(xmb_multibuf_truncate(&mb, MICRO_PIECE, &micro_cache));
+		micro_use(&mb);
+		drop(&mb);
+	}
+}
+
+static void slice(uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct xmb_multibuf mb = { 0 };
+
+		packet(&mb, MICRO_LONG);
+		must(xmb_multibuf_slice(&mb, MICRO_MIDDLE,
+					MICRO_MIDDLE + MICRO_PIECE,
+					&micro_cache));
+		micro_use(&mb);
+		drop(&mb);
+	}
+}
+
+static void claim_suffix(uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct xmb_multibuf mb = { 0 };
+
+		packet(&mb, MICRO_LEN);
+		must(xmb_multibuf_claim_suffix(&mb, MICRO_PIECE));
+		micro_use(&mb);
+		drop(&mb);
+	}
+}
+
+static void queue_up(void)
+{
+	struct xmb_waiters_opts opts = { .who = 1 };
+
+	must(xmb_waiters_init(&waiters, &micro_allocator, &opts));
+}
+
+static void disband(void)
+{
+	must(xmb_waiters_fini(&waiters));
+}
+
+static void waiter(uint32_t cnt)
+{
+	struct xmb_waiter w = {
+		.request = { .min_len = MICRO_LEN, .headroom = MICRO_HEADROOM },
+	};
+
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct xmb_multibuf mb = { 0 };
+
+		if (xmb_waiter_start(&waiters, &w, &micro_cache) != 1)
+			bench_die("xmb_waiter_start", 0);
+		must(xmb_waiter_take(&waiters, &w, &mb, &micro_cache));
+		micro_use(&mb);
+		drop(&mb);
+	}
+}
+
 static void split(uint32_t cnt)
 {
 	for (uint32_t i = 0; i < cnt; i++) {
@@ -227,6 +295,21 @@ static void share4(uint32_t cnt)
 		micro_use(&clone);
 		drop(&mb);
 		drop(&clone);
+	}
+}
+
+static void unshare_packet(uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct xmb_multibuf mb = { 0 }, clone = { 0 };
+
+		packet(&mb, MICRO_LONG);
+		must(xmb_multibuf_share(&mb, &clone, &micro_cache));
+		micro_use(&clone);
+		drop(&clone);
+		must(xmb_multibuf_unshare(&mb));
+		micro_use(&mb);
+		drop(&mb);
 	}
 }
 
@@ -346,6 +429,32 @@ static void chunk_split(uint32_t cnt)
 	}
 }
 
+static void chunk_take_prefix(uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct xmb_chunk c = { 0 }, head = { 0 };
+
+		must(xmb_chunk_alloc(&micro_cache, &c));
+		must(xmb_chunk_take_prefix(&c, MICRO_HEADER, &head));
+		micro_use(&head);
+		xmb_chunk_release(&c, &micro_cache);
+		xmb_chunk_release(&head, &micro_cache);
+	}
+}
+
+static void chunk_take_suffix(uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct xmb_chunk c = { 0 }, tail = { 0 };
+
+		must(xmb_chunk_alloc(&micro_cache, &c));
+		must(xmb_chunk_take_suffix(&c, MICRO_HEADER, &tail));
+		micro_use(&tail);
+		xmb_chunk_release(&c, &micro_cache);
+		xmb_chunk_release(&tail, &micro_cache);
+	}
+}
+
 static void chunk_share(uint32_t cnt)
 {
 	for (uint32_t i = 0; i < cnt; i++) {
@@ -369,10 +478,15 @@ static const struct micro_step packets[MICRO_ROW_CNT] = {
 	[MICRO_chain_fifo] = { .run = chain_fifo, .begin = fly, .end = land },
 	[MICRO_chain4] = { .run = chain4 },
 	[MICRO_fifo] = { .run = fifo, .begin = fly, .end = land },
+	[MICRO_truncate] = { .run = truncate_packet },
+	[MICRO_slice] = { .run = slice },
+	[MICRO_claim_suffix] = { .run = claim_suffix },
+	[MICRO_waiter] = { .run = waiter, .begin = queue_up, .end = disband },
 	[MICRO_split] = { .run = split },
 	[MICRO_merge] = { .run = merge },
 	[MICRO_share] = { .run = share },
 	[MICRO_share4] = { .run = share4 },
+	[MICRO_unshare] = { .run = unshare_packet },
 	[MICRO_extbuf] = { .run = extbuf },
 	[MICRO_chunk_alloc] = { .run = chunk_alloc },
 	[MICRO_chunk_bulk] = { .run = chunk_bulk },
@@ -384,6 +498,8 @@ static const struct micro_step packets[MICRO_ROW_CNT] = {
 			       .begin = fly_chunks,
 			       .end = land_chunks },
 	[MICRO_chunk_split] = { .run = chunk_split },
+	[MICRO_chunk_take_prefix] = { .run = chunk_take_prefix },
+	[MICRO_chunk_take_suffix] = { .run = chunk_take_suffix },
 	[MICRO_chunk_share] = { .run = chunk_share },
 };
 

@@ -5,11 +5,13 @@
 #include "bench.h"
 #include "micro.h"
 
+#include "alloc/allocator.h"
 #include "buf/multibuf.h"
 
 /* micro_xmbuf: what our steps share. */
 
 extern struct xmb_cache micro_cache;
+extern struct xmb_allocator micro_allocator;
 
 /* The steps of the other files. */
 extern const struct micro_step micro_xmbuf_edits[MICRO_ROW_CNT];

@@ -51,6 +51,21 @@ static void index_at(uint32_t cnt)
 	}
 }
 
+static void seek_skip(uint32_t cnt)
+{
+	struct xmb_reader reader;
+	size_t n = 1300;
+
+	xmb_reader_init(&reader, &held);
+	for (uint32_t i = 0; i < cnt; i++) {
+		micro_keep(n);
+		must(xmb_reader_seek(&reader, MICRO_ACROSS));
+		if (xmb_reader_skip(&reader, n) != n)
+			bench_die("xmb_reader_skip", 0);
+		micro_use(&reader);
+	}
+}
+
 static void get(uint32_t cnt, size_t off)
 {
 	uint8_t tmp[MICRO_ACROSS];
@@ -211,6 +226,7 @@ static void iovec(uint32_t cnt)
 
 const struct micro_step micro_xmbuf_bytes[MICRO_ROW_CNT] = {
 	[MICRO_index_at] = HELD(index_at),
+	[MICRO_seek_skip] = HELD(seek_skip),
 	[MICRO_get_inside] = HELD(get_inside),
 	[MICRO_get_across] = HELD(get_across),
 	[MICRO_copy_to] = HELD(copy_to),
