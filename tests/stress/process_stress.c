@@ -16,6 +16,7 @@
 #include "buf/handover.h"
 #include "ring/ring.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>
@@ -500,11 +501,13 @@ static _Noreturn void be_second(int fd, uint8_t *old, uint64_t op_cnt,
 static void on_child(int sig)
 {
 	siginfo_t info = { 0 };
+	int was = errno;
 
 	(void)sig;
 	if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
 	    info.si_pid && info.si_status)
 		_exit(1);
+	errno = was;
 }
 
 static void run_processes(int fd, uint8_t *mem, uint64_t op_cnt, uint64_t seed)

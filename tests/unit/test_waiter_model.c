@@ -145,8 +145,8 @@ static void step_resize(uint32_t i)
 		model_serve(i);
 		cr_assert(eq(int, ret, states[i] == XMB_WAITER_READY));
 	} else {
-		cr_assert(eq(int, ret, states[i] == XMB_WAITER_IDLE ?
-					       -ENOENT : 1));
+		cr_assert(eq(int, ret,
+			     states[i] == XMB_WAITER_IDLE ? -ENOENT : 1));
 	}
 }
 
@@ -171,8 +171,8 @@ static void step_take(uint32_t i)
 		return;
 	ret = xmb_waiter_take(&waiters, &w[i], mb, &lab.cache);
 	if (states[i] != XMB_WAITER_READY) {
-		cr_assert(eq(int, ret, states[i] == XMB_WAITER_IDLE ?
-					       -ENOENT : -EAGAIN));
+		cr_assert(eq(int, ret,
+			     states[i] == XMB_WAITER_IDLE ? -ENOENT : -EAGAIN));
 		return;
 	}
 	cr_assert(eq(int, ret, 0));
@@ -223,21 +223,27 @@ static void compare(int step)
 			cr_assert(eq(u32, w[i].mb.cnt, got[i]));
 	}
 	cr_assert(eq(u32, pending, queue_cnt));
-	cr_assert(eq(u32, lab.cache.cnt + xmb_pool_free_cnt(&lab.pool),
-		     free_cnt), "step %d", step);
+	cr_assert(
+		eq(u32, lab.cache.cnt + xmb_pool_free_cnt(&lab.pool), free_cnt),
+		"step %d", step);
 }
 
-Test(waiter_model, a_random_run_agrees_with_it, .timeout = 50)
+/* XMB_STEPS: so many steps. */
+Test(waiter_model, a_random_run_agrees_with_it, .timeout = 1800)
 {
+	const char *steps = getenv("XMB_STEPS");
+	int step_cnt = steps ? atoi(steps) : STEP_CNT;
 	struct xmb_cache *cache = &lab.cache;
 
 	lab_open(&lab, FRAME_LEN, FRAME_CNT, SPILL_CNT);
 	xmb_allocator_init_pool(&allocator, cache);
-	cr_assert(eq(int, xmb_waiters_init(&waiters, &allocator,
-			&(struct xmb_waiters_opts){ .who = 9 }), 0));
+	cr_assert(eq(int,
+		     xmb_waiters_init(&waiters, &allocator,
+				      &(struct xmb_waiters_opts){ .who = 9 }),
+		     0));
 	for (uint32_t i = 0; i < WAITER_CNT; i++)
 		w[i].wake = on_wake;
-	for (int step = 0; step < STEP_CNT; step++) {
+	for (int step = 0; step < step_cnt; step++) {
 		uint32_t i = rnd(WAITER_CNT), op = rnd(16);
 
 		if (op < 5)
