@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "interop/iovec.h"
 
+#include "buf/edit.h"
 #include "buf/extbuf.h"
 
 #include <stdlib.h>
 
 /* Pieces a call hands to the kernel; IOV_MAX is 1024 on Linux. */
 enum { PIECES_MAX = 64 };
+
+/* n, or as many bytes as there are at off; off may be beyond them. */
+static size_t clip(const struct xmb_multibuf *mb, size_t off, size_t n)
+{
+	return off <= mb->len && n > mb->len - off ? mb->len - off : n;
+}
 
 ssize_t xmb_iovec_writev(int fd, const struct xmb_multibuf *mb, size_t off,
 			 size_t n)
@@ -16,28 +23,11 @@ ssize_t xmb_iovec_writev(int fd, const struct xmb_multibuf *mb, size_t off,
 	size_t len;
 	int cnt;
 
-	cnt = xmb_span_iovec(mb, off, n, iov, PIECES_MAX, &len);
+	cnt = xmb_span_iovec(mb, off, clip(mb, off, n), iov, PIECES_MAX, &len);
 	if (cnt <= 0)
 		return cnt;
 	done = writev(fd, iov, cnt);
 	return done < 0 ? -errno : done;
-}
-
-/* Whether the bytes [off, off+n) may be written. */
-static bool is_writable(const struct xmb_multibuf *mb, size_t off, size_t n)
-{
-	struct xmb_multibuf_iter iter;
-	const struct xmb_chunk *chunk;
-	size_t start = 0;
-
-	for (chunk = xmb_multibuf_first(mb, &iter); chunk;
-	     chunk = xmb_multibuf_next(&iter)) {
-		if (xmb_chunk_is_rdonly(chunk) && start < off + n &&
-		    start + chunk->len > off)
-			return false;
-		start += chunk->len;
-	}
-	return true;
 }
 
 ssize_t xmb_iovec_readv(int fd, struct xmb_multibuf *mb, size_t off, size_t n)
@@ -47,10 +37,10 @@ ssize_t xmb_iovec_readv(int fd, struct xmb_multibuf *mb, size_t off, size_t n)
 	size_t len;
 	int cnt;
 
-	cnt = xmb_span_iovec(mb, off, n, iov, PIECES_MAX, &len);
+	cnt = xmb_span_iovec(mb, off, clip(mb, off, n), iov, PIECES_MAX, &len);
 	if (cnt <= 0)
 		return cnt;
-	if (!is_writable(mb, off, len))
+	if (!xmb_multibuf_is_writable_at(mb, off, len))
 		return -EPERM;
 	done = readv(fd, iov, cnt);
 	return done < 0 ? -errno : done;

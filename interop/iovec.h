@@ -19,12 +19,16 @@
 
 /*
  * Write what is at off and behind it, up to n bytes, by writev(2).  Returns how
- * many bytes were written, which may be fewer, as of writev.
+ * many bytes were written, which may be fewer, as of writev, or as the data
+ * ends; 0 if off is its end.
  */
 XMB_API ssize_t xmb_iovec_writev(int fd, const struct xmb_multibuf *mb,
 				 size_t off, size_t n);
 
-/* Fill the bytes at off and behind it by readv(2); 0: end of the file. */
+/*
+ * Fill the bytes at off and behind it, up to n and to the end of the data, by
+ * readv(2); 0: end of the file, or nothing to fill.
+ */
 XMB_API ssize_t xmb_iovec_readv(int fd, struct xmb_multibuf *mb, size_t off,
 				size_t n);
 

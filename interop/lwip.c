@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "interop/lwip.h"
 
+#include "buf/edit.h"
 #include "buf/extbuf.h"
 
 void xmb_lwip_init(struct xmb_lwip *lwip, struct xmb_cache *cache,
@@ -67,6 +68,8 @@ int xmb_lwip_to_pbuf(struct xmb_lwip *lwip, struct xmb_multibuf *mb,
 		return -ENODATA;
 	if (left > UINT16_MAX)
 		return -EMSGSIZE;
+	if (!xmb_multibuf_is_writable(mb))
+		return -EPERM;
 	if (span_cnt(mb) > lwip->free_cnt)
 		return -ENOBUFS;
 	for (chunk = xmb_multibuf_first(mb, &iter); chunk;
@@ -160,6 +163,20 @@ static int add_pbuf(struct xmb_lwip *lwip, struct pbuf *pbuf,
 	return rc;
 }
 
+/* Chunks of the packet that nobody else has are lwIP's to write again. */
+static void unshare_nodes(const struct xmb_lwip *lwip, struct pbuf *pbuf)
+{
+	struct xmb_lwip_node *node;
+
+	for (struct pbuf *q = pbuf; q; q = q->next) {
+		node = node_of(lwip, q);
+		if (node)
+			xmb_chunk_unshare(&node->chunk);
+		if (q->tot_len == q->len)
+			break;
+	}
+}
+
 int xmb_lwip_to_multibuf(struct xmb_lwip *lwip, struct pbuf *pbuf,
 			 struct xmb_multibuf *mb)
 {
@@ -178,6 +195,7 @@ int xmb_lwip_to_multibuf(struct xmb_lwip *lwip, struct pbuf *pbuf,
 	}
 	if (rc < 0) {
 		xmb_multibuf_release(&made, lwip->cache);
+		unshare_nodes(lwip, pbuf);
 		return rc;
 	}
 	*mb = made;

@@ -51,8 +51,8 @@ XMB_API void xmb_lwip_init(struct xmb_lwip *lwip, struct xmb_cache *cache,
 /*
  * Make a chain of pbufs of the chunks of mb, which is left {0}; chunks of no
  * bytes are released.  pbuf_free() releases the others.
- * -EMSGSIZE: more than 65,535 bytes.  -ENODATA: no bytes.  -ENOBUFS: too few
- * nodes are free.
+ * -EMSGSIZE: more than 65,535 bytes.  -ENODATA: no bytes.  -EPERM: a chunk is
+ * read-only, and lwIP writes into its pbufs.  -ENOBUFS: too few nodes are free.
  */
 XMB_API int xmb_lwip_to_pbuf(struct xmb_lwip *lwip, struct xmb_multibuf *mb,
 			     struct pbuf **pbuf);

@@ -36,11 +36,11 @@ static bool has_room(const struct xmb_xdr_encoder *encoder, size_t n)
 	       n <= encoder->room.len - encoder->used;
 }
 
-/* What of room is written joins mb; room is given up.  No failure after the
- * push. */
+/* What of room is written joins mb; room is given up.  It is trimmed last, so
+ * that a refused push changes nothing. */
 static int settle(struct xmb_xdr_encoder *encoder)
 {
-	struct xmb_chunk written = encoder->room;
+	uint32_t len = (uint32_t)xmb_xdr_encoder_len(encoder);
 	int rc;
 
 	if (!xmb_chunk_is_live(&encoder->room))
@@ -49,13 +49,54 @@ static int settle(struct xmb_xdr_encoder *encoder)
 		xmb_chunk_release(&encoder->room, encoder->cache);
 		return 0;
 	}
-	rc = xmb_multibuf_reserve(&encoder->mb, 1, encoder->cache);
+	rc = xmb_multibuf_push_back(&encoder->mb, &encoder->room,
+				    encoder->cache);
 	if (rc < 0)
 		return rc;
-	xmb_chunk_truncate(&written, encoder->used);
-	encoder->room = (struct xmb_chunk){ 0 };
 	encoder->used = 0;
-	return xmb_multibuf_push_back(&encoder->mb, &written, encoder->cache);
+	return xmb_multibuf_truncate(&encoder->mb, len, encoder->cache);
+}
+
+/* Undo settle() of a room of room_len bytes, of which some were written: those
+ * behind are nobody's yet. */
+static void unsettle(struct xmb_xdr_encoder *encoder, uint32_t room_len)
+{
+	struct xmb_chunk *room = &encoder->room;
+
+	xmb_multibuf_pop_back(&encoder->mb, room, encoder->cache);
+	encoder->used = room->len;
+	xmb_chunk_claim_suffix(room, room_len - room->len);
+}
+
+/*
+ * What of room is written, and made but for its last frame, join mb; the last
+ * frame becomes the room, with what is behind its data.
+ */
+static int join_made(struct xmb_xdr_encoder *encoder, struct xmb_multibuf *made)
+{
+	struct xmb_chunk unused = { 0 }, last = { 0 };
+	uint32_t room_len = encoder->room.len, region_len, written;
+	bool is_settled = encoder->used > 0;
+	int rc = is_settled ? settle(encoder) : 0;
+
+	if (rc < 0)
+		return rc;
+	xmb_multibuf_pop_back(made, &last, encoder->cache);
+	rc = xmb_multibuf_append(&encoder->mb, made, encoder->cache);
+	if (rc < 0) {
+		if (is_settled)
+			unsettle(encoder, room_len);
+		xmb_chunk_release(&last, encoder->cache);
+		return rc;
+	}
+	unused = encoder->room;
+	xmb_chunk_release(&unused, encoder->cache);
+	written = last.len;
+	region_len = encoder->cache->pool->domain.region_len;
+	xmb_chunk_claim_suffix(&last, region_len - last.off - last.len);
+	encoder->room = last;
+	encoder->used = written;
+	return 0;
 }
 
 /* A frame to go on with; only the first has headroom. */
@@ -179,9 +220,8 @@ static int put_copy(struct xmb_xdr_encoder *encoder, const uint32_t *len,
 		    const void *data, size_t n)
 {
 	size_t all = (len ? UNIT : 0) + n + pad_of(n), off = 0;
-	uint32_t headroom = 0, used;
+	uint32_t headroom = 0;
 	struct xmb_multibuf made = { 0 };
-	struct xmb_chunk last = { 0 };
 	uint32_t be;
 	int rc;
 
@@ -212,21 +252,10 @@ static int put_copy(struct xmb_xdr_encoder *encoder, const uint32_t *len,
 	}
 	off += xmb_multibuf_copy_from(&made, off, data, n);
 	xmb_multibuf_copy_from(&made, off, zeros, pad_of(n));
-	rc = xmb_multibuf_reserve(&encoder->mb, 1u + made.cnt, encoder->cache);
-	if (rc == 0)
-		rc = settle(encoder);
-	if (rc < 0) {
+	rc = join_made(encoder, &made);
+	if (rc < 0)
 		xmb_multibuf_release(&made, encoder->cache);
-		return rc;
-	}
-	/* The last frame becomes the room, with what is behind its data. */
-	xmb_multibuf_pop_back(&made, &last, encoder->cache);
-	used = last.len;
-	xmb_chunk_claim_suffix(&last, encoder->cache->pool->domain.region_len -
-					      last.off - last.len);
-	encoder->room = last;
-	encoder->used = used;
-	return xmb_multibuf_append(&encoder->mb, &made, encoder->cache);
+	return rc;
 }
 
 int xmb_xdr_put_fixed(struct xmb_xdr_encoder *encoder, const void *data,

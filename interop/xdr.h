@@ -23,7 +23,8 @@
  * Threads    One at a time.
  * Errors     -ENOBUFS: no frame or block now.  -ENODATA: the data ends before
  *            the item.  -EPROTO: not a value of that type.  -EMSGSIZE: longer
- *            than the caller allows.  A call that fails changes nothing.
+ *            than the caller allows.  -ENOSPC: more than 65,535 chunks.  A
+ *            call that fails changes nothing.
  * Source     RFC 4506, sections 4.1 to 4.11.
  */
 
@@ -71,11 +72,14 @@ XMB_API int xmb_xdr_put_i64(struct xmb_xdr_encoder *encoder, int64_t value);
 XMB_API int xmb_xdr_put_float(struct xmb_xdr_encoder *encoder, float value);
 XMB_API int xmb_xdr_put_double(struct xmb_xdr_encoder *encoder, double value);
 
-/* n bytes of fixed length (opaque[n]), copied.  -EMSGSIZE: n above 2^32-4. */
+/*
+ * n bytes of fixed length (opaque[n]), copied.
+ * -EMSGSIZE: n is above 2^32-9, or needs more than 65,535 frames.
+ */
 XMB_API int xmb_xdr_put_fixed(struct xmb_xdr_encoder *encoder, const void *data,
 			      size_t n);
 
-/* n bytes with their length before them (opaque<>), copied. */
+/* n bytes with their length before them (opaque<>), copied.  As put_fixed(). */
 XMB_API int xmb_xdr_put_opaque(struct xmb_xdr_encoder *encoder,
 			       const void *data, size_t n);
 

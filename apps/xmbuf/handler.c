@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "app.h"
 
+#include "buf/edit.h"
 #include "pkt/parse.h"
 #include "pkt/wire.h"
 
@@ -16,7 +17,8 @@ static void handle_pass(void *arg, struct xmb_burst *burst)
 	memset(burst->to, (int)(burst->port ^ 1), burst->cnt);
 }
 
-/* The same with source and destination address swapped; runts are dropped. */
+/* The same with source and destination address swapped; runts, and packets that
+ * are read-only, are dropped. */
 static void handle_macswap(void *arg, struct xmb_burst *burst)
 {
 	(void)arg;
@@ -71,7 +73,8 @@ static void handle_split(void *arg, struct xmb_burst *burst)
 		uint32_t len = xmb_min_u32(mb->len, HEADER_MAX);
 
 		if (burst->part == XMB_PART_HEADER) {
-			if (xmb_ether_swap(mb))
+			if (!xmb_multibuf_is_writable_at(mb, 0, len) ||
+			    xmb_ether_swap(mb))
 				continue;
 			p = xmb_multibuf_get(mb, 0, len, tmp);
 			if (!take_hop(p, len))

@@ -8,24 +8,35 @@ static void grow(struct xmb_allocator *allocator, uint32_t cnt)
 		allocator->ops->grow(allocator, cnt);
 }
 
+/* Returns by how much app_cnt has risen: nobody is called back meanwhile. */
+static int64_t take(struct xmb_allocator *allocator, struct xmb_multibuf *mb,
+		    uint32_t cnt)
+{
+	int64_t before = allocator->cache->app_cnt;
+
+	allocator->ops->take(allocator, mb, cnt);
+	return allocator->cache->app_cnt - before;
+}
+
 /*
  * Bring mb up to want_cnt chunks, or at least to min_cnt.  It grows by all
  * that is missing, or by what is missing to the least, or not at all: who is
  * refused then has made nothing grow, unless others took what it did.
  */
-void xmb_alloc_take_up_to(struct xmb_allocator *allocator,
-			  struct xmb_multibuf *mb, uint32_t min_cnt,
-			  uint32_t want_cnt)
+int64_t xmb_alloc_take_up_to(struct xmb_allocator *allocator,
+			     struct xmb_multibuf *mb, uint32_t min_cnt,
+			     uint32_t want_cnt)
 {
 	const struct xmb_allocator_ops *ops = allocator->ops;
+	int64_t counted = 0;
 
 	if (mb->cnt < want_cnt)
-		ops->take(allocator, mb, want_cnt - mb->cnt);
+		counted = take(allocator, mb, want_cnt - mb->cnt);
 	if (mb->cnt == want_cnt || !ops->grow)
-		return;
+		return counted;
 	if (ops->grow(allocator, want_cnt - mb->cnt) < 0 && mb->cnt < min_cnt)
 		grow(allocator, min_cnt - mb->cnt);
-	ops->take(allocator, mb, want_cnt - mb->cnt);
+	return counted + take(allocator, mb, want_cnt - mb->cnt);
 }
 
 int xmb_allocator_alloc(struct xmb_allocator *allocator,

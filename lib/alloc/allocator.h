@@ -133,8 +133,9 @@ struct xmb_segment_opts {
  * others of its kind.  No byte is copied, but for the sixth piece and later
  * ones of one region (see xmb_multibuf_split()), counted there.
  * -EINVAL: mtu is 0.  -EMSGSIZE: headroom is more than a region, or there is
- * too little memory ever.  -ENOSPC: it takes more than max.  -EXDEV: payload
- * has spill blocks of a pool other than the allocator's.  -ENOBUFS.
+ * too little memory ever, or a piece to be copied takes more frames or blocks
+ * than a cache holds.  -ENOSPC: it takes more than max.  -EXDEV: payload has
+ * spill blocks of a pool other than the allocator's.  -ENOBUFS.
  */
 XMB_API int xmb_allocator_segment(struct xmb_allocator *allocator,
 				  struct xmb_multibuf *payload,

@@ -42,7 +42,8 @@ struct xmb_arena {
 };
 
 /*
- * Make as many frames as fit, aligned to a cache line.
+ * Make as many frames as fit, one behind the other; the first is aligned to a
+ * cache line, and so are all if frame_len is a multiple of one.
  * -EINVAL: frame_len is not 64..XMB_REGION_LEN_MAX.  -EMSGSIZE: len holds not
  * one frame and what belongs to it.  -ENOSPC: 255 domains exist.
  */

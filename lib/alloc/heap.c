@@ -66,7 +66,6 @@ static bool slab_is_idle(const struct xmb_heap_slab *slab)
 	if (xmb_pool_free_cnt(pool) + slab->cache.cnt !=
 	    pool->domain.region_cnt)
 		return false;
-	atomic_thread_fence(memory_order_acquire);
 	return atomic_load_explicit(&slab->heap->releasing,
 				    memory_order_acquire) == 0;
 }

@@ -43,11 +43,12 @@ uint32_t xmb_alloc_take(struct xmb_cache *cache, struct xmb_multibuf *mb,
 /*
  * Bring mb up to want_cnt bare chunks, or to as many as there are; a source
  * that can grow does, by what is missing to one of the two counts, or not at
- * all.
+ * all.  Returns what app_cnt of the allocator's cache has counted of them, but
+ * not what wakes did that ran meanwhile.
  */
-void xmb_alloc_take_up_to(struct xmb_allocator *allocator,
-			  struct xmb_multibuf *mb, uint32_t min_cnt,
-			  uint32_t want_cnt);
+int64_t xmb_alloc_take_up_to(struct xmb_allocator *allocator,
+			     struct xmb_multibuf *mb, uint32_t min_cnt,
+			     uint32_t want_cnt);
 
 /* What a pool has: its frames less the reserve, its blocks. */
 struct xmb_alloc_limits xmb_alloc_pool_limits(const struct xmb_pool *pool);

@@ -48,6 +48,19 @@ static uint64_t copies_of(const struct xmb_chunk *chunk, uint64_t cut_cnt)
 					   : cut_cnt - XMB_TRACKER_SLOTS + 1;
 }
 
+/* Of a chunk that is cut by copy, the shorter part is what is copied. */
+static uint32_t copy_len_max(const struct xmb_multibuf *payload, uint32_t mtu)
+{
+	struct xmb_multibuf_iter iter;
+	uint32_t longest = 0;
+	struct xmb_chunk *c;
+
+	for (c = xmb_multibuf_first(payload, &iter); c;
+	     c = xmb_multibuf_next(&iter))
+		longest = xmb_max_u32(longest, c->len);
+	return xmb_min_u32(mtu, longest / 2);
+}
+
 /*
  * A head pushed in front takes a block when the segment has three chunks, and
  * a copy takes those of its frames and one to be linked by; of several frames
@@ -131,20 +144,45 @@ static uint32_t head_len_of(uint32_t headroom, uint32_t region_len)
 	uint32_t len = region_len / XMB_TRACKER_SLOTS / XMB_CACHE_LINE *
 		       XMB_CACHE_LINE;
 
-	return len >= headroom ? len : xmb_max_u32(headroom, 1);
+	return xmb_max_u32(xmb_max_u32(len, headroom), 1);
+}
+
+/*
+ * Spares and blocks come from the cache's pool alone, and the two multibufs of
+ * the kit take blocks, too.  A copy's frames and blocks have to fit into the
+ * cache at once: see stock().
+ */
+static bool fits_ever(const struct kit *kit, const struct needs *needs,
+		      uint64_t head_cnt)
+{
+	const struct xmb_allocator *allocator = kit->allocator;
+	struct xmb_alloc_limits limits = allocator->ops->limits(allocator);
+	struct xmb_alloc_limits own =
+		xmb_alloc_pool_limits(allocator->cache->pool);
+
+	if (head_cnt > UINT16_MAX || needs->spare_cnt > UINT16_MAX ||
+	    head_cnt + needs->spare_cnt > limits.region_cnt ||
+	    needs->spare_cnt > own.region_cnt)
+		return false;
+	if (needs->spare_cnt > 0 &&
+	    (kit->copy_cnt > XMB_CACHE_MAX ||
+	     xmb_alloc_blocks_for(kit->copy_cnt) + 1 > XMB_SPILL_CACHE_MAX))
+		return false;
+	return needs->block_cnt + xmb_alloc_blocks_for((uint32_t)head_cnt) +
+		       xmb_alloc_blocks_for((uint32_t)needs->spare_cnt) <=
+	       own.block_cnt;
 }
 
 static int kit_init(struct kit *kit, const struct needs *needs)
 {
 	struct xmb_allocator *allocator = kit->allocator;
-	struct xmb_alloc_limits limits = allocator->ops->limits(allocator);
 	uint32_t per_frame = xmb_min_u32(XMB_TRACKER_SLOTS,
 					 allocator->region_len / kit->head_len);
 	uint64_t head_cnt =
 		needs->head_cnt ? ceil_div(needs->head_cnt, per_frame) : 0;
 	struct xmb_cache *cache = allocator->cache;
 
-	if (head_cnt > limits.region_cnt)
+	if (!fits_ever(kit, needs, head_cnt))
 		return -EMSGSIZE;
 	xmb_alloc_take_up_to(allocator, &kit->heads, (uint32_t)head_cnt,
 			     (uint32_t)head_cnt);
@@ -252,9 +290,9 @@ int xmb_allocator_segment(struct xmb_allocator *allocator,
 	if (payload->cnt > payload->inline_cnt &&
 	    payload->spill_dom != allocator->cache->pool->domain.id)
 		return -EXDEV;
-	kit.copy_cnt = (uint32_t)ceil_div(
-		opts->mtu < payload->len ? opts->mtu : payload->len,
-		allocator->cache->pool->domain.region_len);
+	kit.copy_cnt =
+		(uint32_t)ceil_div(copy_len_max(payload, opts->mtu),
+				   allocator->cache->pool->domain.region_len);
 	needs = needs_of(payload, opts, kit.copy_cnt);
 	if (needs.segment_cnt > max)
 		return -ENOSPC;

@@ -21,6 +21,17 @@
 
 static _Thread_local char thread_mark;
 
+/*
+ * A call that tells itself what comes of the waiter: wakes run inside of it,
+ * which may end the waiter, and its memory may be another's when they are done.
+ * Known by the waiter as long as there is one.
+ */
+struct xmb_waiter_call {
+	struct xmb_waiter_call *next;
+	bool is_ready;
+	bool is_gone;
+};
+
 static void hold(struct xmb_waiters *w)
 {
 	atomic_store_explicit(&w->holder, (uintptr_t)&thread_mark,
@@ -77,6 +88,37 @@ static void list_remove(struct xmb_waiter *waiter)
 	waiter->list = NULL;
 }
 
+static void call_begin(struct xmb_waiter *waiter, struct xmb_waiter_call *call)
+{
+	*call = (struct xmb_waiter_call){ .next = waiter->calls };
+	waiter->calls = call;
+}
+
+/* What the call returns; looks at the waiter only while it is the queue's. */
+static int call_end(struct xmb_waiter *waiter, struct xmb_waiter_call *call)
+{
+	struct xmb_waiter_call **at;
+
+	if (call->is_gone)
+		return -ECANCELED;
+	for (at = &waiter->calls; *at != call; at = &(*at)->next)
+		;
+	*at = call->next;
+	return call->is_ready;
+}
+
+/* The waiter gets idle: out of the queue, and out of all calls. */
+static void detach(struct xmb_waiters *w, struct xmb_waiter *waiter)
+{
+	list_remove(waiter);
+	if (w->grown_for == waiter)
+		w->grown_for = NULL;
+	while (waiter->calls) {
+		waiter->calls->is_gone = true;
+		waiter->calls = waiter->calls->next;
+	}
+}
+
 static void set_state(struct xmb_waiter *waiter, enum xmb_waiter_state state)
 {
 	/* Release pairs with xmb_waiter_poll(). */
@@ -108,8 +150,13 @@ static bool grant_first(struct xmb_waiters *w)
 	waiter->counted = w->cache.app_cnt - w->counted;
 	w->counted = w->cache.app_cnt;
 	list_remove(waiter);
-	if (waiter->wake && !waiter->is_quiet)
+	if (w->grown_for == waiter)
+		w->grown_for = NULL;
+	if (waiter->wake && !waiter->calls)
 		list_append(&w->ready, waiter);
+	for (struct xmb_waiter_call *c = waiter->calls; c; c = c->next)
+		c->is_ready = true;
+	w->ready_cnt++;
 	set_state(waiter, XMB_WAITER_READY);
 	return true;
 }
@@ -163,10 +210,46 @@ static void deliver(struct xmb_waiters *w)
 	w->is_waking = false;
 }
 
+/*
+ * Regions that the source is to grow by: what the first waits for, once for
+ * each that gets to be the first.  One thread at a time does it, and looks
+ * again, so that a wake that comes of it does not make it grow inside of that.
+ */
+static uint32_t growth_due(const struct xmb_waiters *w)
+{
+	struct xmb_alloc_plan plan;
+
+	if (w->is_growing || !w->queue.first ||
+	    w->grown_for == w->queue.first || !w->allocator.ops->grow ||
+	    xmb_alloc_plan_make(&plan, &w->allocator,
+				&w->queue.first->request) < 0 ||
+	    plan.min_cnt <= w->held.cnt)
+		return 0;
+	return plan.min_cnt - w->held.cnt;
+}
+
+/* Do all that is due, and not to be done under the lock: wakes, and growth. */
+static void settle(struct xmb_waiters *w)
+{
+	uint32_t cnt;
+
+	deliver(w);
+	while ((cnt = growth_due(w)) > 0) {
+		w->is_growing = true;
+		w->grown_for = w->queue.first;
+		step_out(w);
+		w->allocator.ops->grow(&w->allocator, cnt);
+		enter(w);
+		w->is_growing = false;
+		serve(w);
+		deliver(w);
+	}
+}
+
 static void leave(struct xmb_waiters *w)
 {
 	do {
-		deliver(w);
+		settle(w);
 		step_out(w);
 		/* Between leaving and looking: see the top. */
 		atomic_thread_fence(memory_order_seq_cst);
@@ -224,7 +307,8 @@ int xmb_waiters_fini(struct xmb_waiters *w)
 	bool is_busy;
 
 	enter(w);
-	is_busy = w->queue.first || w->ready.first || w->is_waking;
+	is_busy = w->queue.first || w->ready_cnt > 0 || w->is_waking ||
+		  w->is_growing;
 	step_out(w);
 	if (is_busy)
 		return -EBUSY;
@@ -255,43 +339,18 @@ static void await_wake(struct xmb_waiters *w, const struct xmb_waiter *waiter)
 	}
 }
 
-/* Regions that the source could grow by, and that the first waits for. */
-static uint32_t growth(const struct xmb_waiters *w)
-{
-	struct xmb_alloc_plan plan;
-
-	if (!w->queue.first || !w->allocator.ops->grow ||
-	    xmb_alloc_plan_make(&plan, &w->allocator,
-				&w->queue.first->request) < 0)
-		return 0;
-	return plan.min_cnt - w->held.cnt;
-}
-
-/* Serve, and let the source grow, which is not to be done under the lock. */
-static void serve_and_grow(struct xmb_waiters *w)
-{
-	uint32_t cnt;
-
-	serve(w);
-	cnt = growth(w);
-	if (cnt == 0)
-		return;
-	leave(w);
-	w->allocator.ops->grow(&w->allocator, cnt);
-	enter(w);
-	serve(w);
-}
-
 /*
- * The same in a call that returns whether the waiter is READY now: then no
- * wake of it is due, even if it is another thread that makes it so.
+ * Serve in a call that returns whether the waiter is READY now: then no wake of
+ * it is due, even if it is another thread that makes it so.
  */
-static bool serve_quietly(struct xmb_waiters *w, struct xmb_waiter *waiter)
+static int serve_quietly(struct xmb_waiters *w, struct xmb_waiter *waiter)
 {
-	waiter->is_quiet = true;
-	serve_and_grow(w);
-	waiter->is_quiet = false;
-	return xmb_waiter_poll(waiter) == XMB_WAITER_READY;
+	struct xmb_waiter_call call;
+
+	call_begin(waiter, &call);
+	serve(w);
+	settle(w);
+	return call_end(waiter, &call);
 }
 
 /*
@@ -299,19 +358,29 @@ static bool serve_quietly(struct xmb_waiters *w, struct xmb_waiter *waiter)
  * so that to take and to cancel need not know.
  */
 static bool try_at_once(struct xmb_waiters *w, struct xmb_waiter *waiter,
+			const struct xmb_alloc_plan *plan,
 			struct xmb_cache *cache)
 {
 	struct xmb_allocator own = w->allocator;
-	int64_t before = cache->app_cnt;
+	struct xmb_multibuf mb = { 0 };
+	int64_t counted;
 
 	own.cache = cache;
-	if (xmb_allocator_alloc(&own, &waiter->request, &waiter->mb) < 0)
+	counted =
+		xmb_alloc_take_up_to(&own, &mb, plan->min_cnt, plan->want_cnt);
+	if (mb.cnt < plan->min_cnt) {
+		xmb_alloc_drop(&mb, mb.cnt, cache);
 		return false;
+	}
+	xmb_alloc_plan_shape(plan, &mb);
 	enter(w);
-	waiter->counted = cache->app_cnt - before;
-	cache->app_cnt = before;
-	w->cache.app_cnt += waiter->counted;
-	w->counted += waiter->counted;
+	mb.user = waiter->mb.user;
+	waiter->mb = mb;
+	waiter->counted = counted;
+	cache->app_cnt -= counted;
+	w->cache.app_cnt += counted;
+	w->counted += counted;
+	w->ready_cnt++;
 	set_state(waiter, XMB_WAITER_READY);
 	leave(w);
 	return true;
@@ -320,7 +389,7 @@ static bool try_at_once(struct xmb_waiters *w, struct xmb_waiter *waiter,
 int xmb_waiter_start(struct xmb_waiters *w, struct xmb_waiter *waiter,
 		     struct xmb_cache *cache)
 {
-	bool is_first, is_ready;
+	bool is_first;
 	struct xmb_alloc_plan plan;
 	int ret;
 
@@ -335,13 +404,15 @@ int xmb_waiter_start(struct xmb_waiters *w, struct xmb_waiter *waiter,
 	}
 	XMB_ASSERT(waiter->mb.cnt == 0);
 	is_first = !w->queue.first;
-	if ((is_first && cache) || plan.want_cnt == 0) {
+	if (plan.want_cnt == 0) {
+		w->ready_cnt++;
+		set_state(waiter, XMB_WAITER_READY);
 		leave(w);
-		if (plan.want_cnt == 0) {
-			set_state(waiter, XMB_WAITER_READY);
-			return 1;
-		}
-		if (try_at_once(w, waiter, cache))
+		return 1;
+	}
+	if (is_first && cache) {
+		leave(w);
+		if (try_at_once(w, waiter, &plan, cache))
 			return 1;
 		enter(w);
 	}
@@ -352,11 +423,11 @@ int xmb_waiter_start(struct xmb_waiters *w, struct xmb_waiter *waiter,
 		set_waiting(w, true);
 	if (cache)
 		xmb_cache_yield(cache);
-	is_ready = serve_quietly(w, waiter);
+	ret = serve_quietly(w, waiter);
 	leave(w);
-	if (is_first && !is_ready && w->on_wait)
+	if (is_first && ret == 0 && w->on_wait)
 		w->on_wait(w->arg);
-	return is_ready;
+	return ret;
 }
 
 int xmb_waiter_resize(struct xmb_waiters *w, struct xmb_waiter *waiter,
@@ -377,6 +448,8 @@ int xmb_waiter_resize(struct xmb_waiters *w, struct xmb_waiter *waiter,
 		break;
 	case XMB_WAITER_PENDING:
 		waiter->request = *request;
+		if (w->grown_for == waiter)
+			w->grown_for = NULL;
 		ret = serve_quietly(w, waiter);
 		break;
 	}
@@ -394,7 +467,8 @@ int xmb_waiter_take(struct xmb_waiters *w, struct xmb_waiter *waiter,
 	await_wake(w, waiter);
 	state = xmb_waiter_poll(waiter);
 	if (state == XMB_WAITER_READY) {
-		list_remove(waiter);
+		detach(w, waiter);
+		w->ready_cnt--;
 		*mb = waiter->mb;
 		waiter->mb = (struct xmb_multibuf){ 0 };
 		cache->app_cnt += waiter->counted;
@@ -435,7 +509,8 @@ int xmb_waiter_cancel(struct xmb_waiters *w, struct xmb_waiter *waiter)
 	await_wake(w, waiter);
 	state = xmb_waiter_poll(waiter);
 	if (state != XMB_WAITER_IDLE) {
-		list_remove(waiter);
+		detach(w, waiter);
+		w->ready_cnt -= state == XMB_WAITER_READY;
 		granted = waiter->mb;
 		waiter->mb = (struct xmb_multibuf){ .user = granted.user };
 		waiter->counted = 0;
@@ -451,6 +526,7 @@ int xmb_waiter_cancel(struct xmb_waiters *w, struct xmb_waiter *waiter)
 void xmb_waiters_kick(struct xmb_waiters *w)
 {
 	enter(w);
-	serve_and_grow(w);
+	w->grown_for = NULL;
+	serve(w);
 	leave(w);
 }

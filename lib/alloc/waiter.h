@@ -25,15 +25,17 @@
  *
  * A frame that goes home to a thread's cache is seen by nobody else.  Threads
  * therefore call xmb_cache_yield() in every turn of their loop and before they
- * sleep (those of the engine do): one load while nobody waits.  The on_wait
+ * sleep (those of the engine do): two loads while nobody waits.  The on_wait
  * callback is for getting threads out of their sleep.
  *
  * wake is called under no lock, one at a time for each struct xmb_waiters, in
  * the order in which waiters became ready, by whichever thread's release (or
- * yield, cancel, ...) made it so, inside of that call.  It may start, resize,
- * cancel and take any waiter, its own too, and allocate and release with the
- * cache of the thread it runs in, but it must not block: others may be waiting
- * for it to return.  Usually it writes an eventfd (engine/waitloop.h).
+ * yield, cancel, ...) made it so, inside of that call.  A source that can grow
+ * is made to in the same places, once for each waiter that gets to be the
+ * first, as the memory that is free is too little for it.  A wake may start,
+ * resize, cancel and take any waiter, its own too, and allocate and release
+ * with the cache of the thread it runs in, but it must not block: others may be
+ * waiting for it to return.  Usually it writes an eventfd (engine/waitloop.h).
  *
  * Who calls xmb_allocator_alloc() does not queue, and so may come first.
  *
@@ -52,6 +54,7 @@
  */
 
 struct xmb_waiter;
+struct xmb_waiter_call;
 struct xmb_waiter_list;
 struct xmb_waiters;
 
@@ -72,7 +75,7 @@ struct xmb_waiter {
 	struct xmb_waiter_list *list;
 	struct xmb_waiter *prev, *next;
 	int64_t counted; /* frames that app_cnt of the queue's cache has */
-	bool is_quiet;	 /* in a call that tells itself: no wake */
+	struct xmb_waiter_call *calls; /* that tell themselves: no wake */
 	_Atomic uint32_t state;
 };
 
@@ -92,14 +95,17 @@ struct xmb_waiters {
 	struct xmb_allocator allocator; /* with the cache below */
 	struct xmb_cache cache;		/* empty, but under the lock */
 	struct xmb_waiter_list queue, ready;
-	struct xmb_multibuf held;  /* bare chunks that the first collects */
-	int64_t counted;	   /* of all that was granted, not taken */
-	struct xmb_waiter *waking; /* its wake is running */
-	pthread_t waker;	   /* in this thread */
-	bool is_waking;		   /* somebody calls wakes */
-	bool is_waiting;	   /* as the source was told */
-	_Atomic bool has_news;	   /* memory came while the lock was taken */
-	_Atomic uintptr_t holder;  /* a mark of the thread in the lock */
+	struct xmb_multibuf held;     /* bare chunks that the first collects */
+	int64_t counted;	      /* of all that was granted, not taken */
+	uint32_t ready_cnt;	      /* READY, and not taken */
+	struct xmb_waiter *grown_for; /* growth was tried for the first */
+	bool is_growing;	      /* somebody lets the source grow */
+	struct xmb_waiter *waking;    /* its wake is running */
+	pthread_t waker;	      /* in this thread */
+	bool is_waking;		      /* somebody calls wakes */
+	bool is_waiting;	      /* as the source was told */
+	_Atomic bool has_news;	      /* memory came while the lock was taken */
+	_Atomic uintptr_t holder;     /* a mark of the thread in the lock */
 };
 
 struct xmb_waiters_opts {
@@ -119,7 +125,8 @@ XMB_API int xmb_waiters_init(struct xmb_waiters *waiters,
 
 /*
  * End; the source may have other waiters.
- * -EBUSY: somebody waits, or has a wake to come.
+ * -EBUSY: somebody waits, has a wake to come, or is READY and has neither taken
+ * nor cancelled what he got.
  */
 XMB_API int xmb_waiters_fini(struct xmb_waiters *waiters);
 
@@ -134,7 +141,8 @@ XMB_API int64_t xmb_waiters_app_cnt(struct xmb_waiters *waiters);
  * comes; 0 if the waiter waits.  The cache is the calling thread's (NULL: it
  * has none): from it first if nobody waits, else it is yielded.
  * -EINVAL, -EMSGSIZE: as xmb_allocator_alloc().  -EALREADY: it waits, or what
- * it got was not taken.
+ * it got was not taken.  -ECANCELED: a wake that ran meanwhile has cancelled or
+ * taken it.
  */
 XMB_API int xmb_waiter_start(struct xmb_waiters *waiters,
 			     struct xmb_waiter *waiter,
@@ -153,7 +161,7 @@ xmb_waiter_poll(const struct xmb_waiter *waiter)
  * Ask for something else, in the same place of the queue.  Returns 1 if that
  * is there: then no wake comes; 0 if it waits on.  Of one that is READY by now
  * nothing changes, and 1 is returned; its wake may come still.
- * -EINVAL, -EMSGSIZE: as start().  -ENOENT: it is idle.
+ * -EINVAL, -EMSGSIZE, -ECANCELED: as start().  -ENOENT: it is idle.
  */
 XMB_API int xmb_waiter_resize(struct xmb_waiters *waiters,
 			      struct xmb_waiter *waiter,

@@ -63,7 +63,10 @@ struct xmb_multibuf_index {
 XMB_API int xmb_multibuf_index_at(const struct xmb_multibuf *mb, size_t off,
 				  struct xmb_multibuf_index *index);
 
-/* The byte at index; NULL when there is no such chunk or byte. */
+/*
+ * The byte at index; NULL when there is no such chunk or byte.  Of a read-only
+ * chunk it must not be written.
+ */
 XMB_API uint8_t *xmb_multibuf_at(const struct xmb_multibuf *mb,
 				 struct xmb_multibuf_index index);
 
@@ -164,8 +167,10 @@ XMB_API size_t xmb_multibuf_copy_from_and_truncate(struct xmb_multibuf *mb,
 
 /*
  * Stock the cache so that the next n calls that put a chunk, or a multibuf of
- * one chunk, anywhere into mb cannot fail for want of a spill block, if the
- * cache's blocks are used for nothing else meanwhile.
+ * one chunk, into mb cannot fail for want of a spill block, if the cache's
+ * blocks are used for nothing else meanwhile.  Between chunks they can be put
+ * anywhere; inside one, while its region has a slot left for the cut: else a
+ * part is copied, which takes frames and more blocks (see Blocks).
  * -ENOSPC: mb could come to have more than 65,535 chunks.  -EMSGSIZE: n, and
  * the blocks to which mb may have to move, are more than
  * XMB_MULTIBUF_RESERVE_MAX.  -ENOBUFS: the pool has too few blocks.
@@ -188,12 +193,17 @@ XMB_API int xmb_multibuf_share(struct xmb_multibuf *mb,
 /*
  * Make all of mb writable again.
  * -EBUSY: another chunk, be it of mb itself, has one of its bytes; then nothing
- * has changed.
+ * has changed, but that chunks before that one whose last sharer left during
+ * this call may be exclusive, and so writable, already.
  */
 XMB_API int xmb_multibuf_unshare(struct xmb_multibuf *mb);
 
 /* True if no chunk is read-only. */
 XMB_API bool xmb_multibuf_is_writable(const struct xmb_multibuf *mb);
+
+/* True if no chunk that has one of the n bytes at off is read-only. */
+XMB_API bool xmb_multibuf_is_writable_at(const struct xmb_multibuf *mb,
+					 size_t off, size_t n);
 
 /*
  * Append other as a fragment of its own, or more if it has boundaries; what mb

@@ -91,15 +91,17 @@ int xmb_extbuf_attach(struct xmb_cache *cache, void *mem, size_t len,
 		      struct xmb_multibuf *mb)
 {
 	struct xmb_multibuf made = { .user = mb->user };
-	uint64_t cnt = ((uint64_t)len + XMB_REGION_LEN_MAX - 1) /
-		       XMB_REGION_LEN_MAX;
+	uint32_t cnt;
 	struct extbuf *ext;
 	int ret;
 
 	XMB_ASSERT(mem && xmb_multibuf_is_empty(mb));
-	if (len == 0 || len > UINT32_MAX || cnt > UINT16_MAX)
+	if (len == 0)
 		return -EINVAL;
-	ext = extbuf_create(mem, len, (uint32_t)cnt);
+	if (len > (size_t)UINT16_MAX * XMB_REGION_LEN_MAX)
+		return -ERANGE;
+	cnt = (uint32_t)((len + XMB_REGION_LEN_MAX - 1) / XMB_REGION_LEN_MAX);
+	ext = extbuf_create(mem, len, cnt);
 	if (!ext)
 		return -ENOMEM;
 	ret = xmb_domain_add(&ext->domain);
@@ -108,7 +110,7 @@ int xmb_extbuf_attach(struct xmb_cache *cache, void *mem, size_t len,
 		return ret;
 	}
 	/* From the back: a push in front takes the same time at any length. */
-	for (uint32_t i = (uint32_t)cnt; i-- > 0;) {
+	for (uint32_t i = cnt; i-- > 0;) {
 		struct xmb_chunk chunk = extbuf_chunk(ext, i);
 
 		ret = xmb_multibuf_push_front(&made, &chunk, cache);

@@ -20,8 +20,8 @@
  * Units      Bytes.
  * Ownership  mem is the library's from success until the callback.
  * Threads    As chunk.h; the callback runs in the thread that releases last.
- * Errors     -EINVAL, -ENOMEM, -ENOSPC, -ENOBUFS: nothing changed, mem stays
- *            the caller's and the callback is not called.
+ * Errors     -EINVAL, -ERANGE, -ENOMEM, -ENOSPC, -ENOBUFS: nothing changed, mem
+ *            stays the caller's and the callback is not called.
  */
 
 typedef void xmb_extbuf_free_fn(void *arg, void *mem, size_t len);
@@ -29,7 +29,7 @@ typedef void xmb_extbuf_free_fn(void *arg, void *mem, size_t len);
 /*
  * Make the empty mb own the len bytes at mem; free_fn (NULL: nothing) gets
  * them back.
- * -EINVAL: len is 0, above 4 GiB, or needs more than 65,535 chunks.  -ENOMEM.
+ * -EINVAL: len is 0.  -ERANGE: len is above 65,535 times 32 KiB.  -ENOMEM.
  * -ENOSPC: 255 domains exist.  -ENOBUFS: no spill block.
  */
 XMB_API int xmb_extbuf_attach(struct xmb_cache *cache, void *mem, size_t len,

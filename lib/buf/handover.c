@@ -370,7 +370,8 @@ static bool desc_is_sound(const struct xmb_domain *domain,
 	       desc->owner <= XMB_OWNER_MAX && !(desc->flags & ~flags) &&
 	       desc->off <= domain->region_len &&
 	       desc->len <= domain->region_len - desc->off &&
-	       (desc->flags & XMB_CHUNK_EXCL || desc->slot < XMB_TRACKER_SLOTS);
+	       (desc->flags & XMB_CHUNK_EXCL ? !(desc->flags & XMB_CHUNK_RDONLY)
+					     : desc->slot < XMB_TRACKER_SLOTS);
 }
 
 /*

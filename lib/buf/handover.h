@@ -222,7 +222,8 @@ XMB_API int xmb_handover_offer(struct xmb_cache *cache, struct xmb_chunk *chunk,
 /*
  * Make the empty handle chunk the owner of what desc describes.  Also takes
  * back what the caller's process offered and nobody has adopted.
- * -EPROTO: desc is no range of the pool, or not what its slot holds.
+ * -EPROTO: desc is no range of the pool, not what its slot holds, or of flags
+ * that no chunk has together.
  * -ENOENT: it is not the sender's any more: reclaimed, or adopted.  Both are to
  * be counted, and desc dropped.
  */

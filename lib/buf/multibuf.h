@@ -210,7 +210,9 @@ XMB_API int xmb_multibuf_claim_suffix(struct xmb_multibuf *mb, size_t n);
 /*
  * A pointer to the n bytes at off: into the packet when they lie in one chunk,
  * else to tmp, into which they are copied (reading only; not counted as a copy
- * of payload).  0 bytes at the end: tmp.  NULL: off + n > len.
+ * of payload).  0 bytes at the end: tmp.  NULL: off + n > len.  What it points
+ * at may be written only if it is not tmp and its chunk is not read-only, see
+ * xmb_multibuf_is_writable_at().
  */
 XMB_API void *xmb_multibuf_get(const struct xmb_multibuf *mb, size_t off,
 			       size_t n, void *tmp);

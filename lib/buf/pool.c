@@ -195,7 +195,10 @@ static void side_init(struct xmb_pool *pool)
 	stack_init(&frames);
 	stack_init(&spills);
 	atomic_init(&pool->shared->reserve, 0);
-	atomic_init(&pool->shared->waiting, 0);
+	for (uint32_t i = 0; i < 2; i++)
+		atomic_init(&pool->shared->waiting[i], 0);
+	for (uint32_t i = 0; i <= XMB_OWNER_MAX; i++)
+		atomic_init(&pool->shared->waiting_cnt[i], 0);
 	atomic_init(&pool->shared->foreign_cnt, 0);
 	pool->shared->frame_len = pool->domain.region_len;
 	pool->shared->frame_cnt = pool->domain.region_cnt;
@@ -273,8 +276,9 @@ void xmb_pool_set_reserve(struct xmb_pool *pool, uint32_t cnt)
 
 uint32_t xmb_pool_free_cnt(const struct xmb_pool *pool)
 {
+	/* Acquire: who sees a frame here sees what was done before its push. */
 	return atomic_load_explicit(&pool->shared->frames.token_cnt,
-				    memory_order_relaxed);
+				    memory_order_acquire);
 }
 
 int64_t xmb_pool_foreign_cnt(const struct xmb_pool *pool)

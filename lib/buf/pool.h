@@ -184,12 +184,12 @@ XMB_API int xmb_pool_set_hook(struct xmb_pool *pool,
 /*
  * Say that somebody waits, or that nobody does any more.  Who says so and
  * looks at the shared stack afterwards misses nothing: what comes later is
- * told to the hook.
+ * told to the hook.  Each process has its own say, which xmb_reclaim() ends.
  */
 XMB_API void xmb_pool_set_waiting(struct xmb_pool *pool, bool is_waiting);
 
 /*
- * Give everything in the cache to those who wait; one load when nobody does.
+ * Give everything in the cache to those who wait; two loads when nobody does.
  * A thread that holds a cache calls this in each turn of its loop, and once
  * more when it is about to sleep: frames in caches are seen by nobody else.
  */

@@ -40,10 +40,14 @@ struct xmb_pool_shared {
 	struct xmb_stack_head spills;
 	_Atomic int64_t foreign_cnt;
 	_Atomic uint32_t reserve;
-	_Atomic uint32_t waiting; /* somebody waits for frames or blocks */
+	/* Owner ids for which somebody waits for frames or blocks, a bit each
+	 */
+	_Atomic uint64_t waiting[2];
 	uint32_t frame_len; /* these three are written once, by init */
 	uint32_t frame_cnt;
 	uint32_t spill_cnt;
+	/* How many wait; the owner's alone, or of who takes back what it had */
+	_Atomic uint16_t waiting_cnt[XMB_OWNER_MAX + 1];
 } __attribute__((aligned(XMB_CACHE_LINE)));
 
 /* A process's view of a stack: its head and where the links are. */
@@ -101,19 +105,31 @@ static inline void xmb_pool_name(const struct xmb_pool *pool,
 	}
 }
 
+/* Nobody of a dead process waits. */
+void xmb_pool_forget_waiting(struct xmb_pool *pool, uint32_t owner);
+
+/* In the order of a load that has to see what is before a full fence, or not */
+static inline bool xmb_pool_is_waiting(const struct xmb_pool *pool,
+				       memory_order order)
+{
+	_Atomic uint64_t *waiting = pool->shared->waiting;
+
+	return atomic_load_explicit(&waiting[0], order) |
+	       atomic_load_explicit(&waiting[1], order);
+}
+
 /* The slow half: call the hook. */
 void xmb_pool_call_hook(struct xmb_pool *pool);
 
 /*
  * Frames or blocks have just been put on a shared stack.  The add of their
- * tokens and this load are sequentially consistent, which pairs with the fence
- * of xmb_pool_set_waiting(): either this sees that somebody waits, or he, who
- * looks at the stack after his fence, sees the tokens.
+ * tokens and these loads are sequentially consistent, which pairs with the
+ * fence of xmb_pool_set_waiting(): either this sees that somebody waits, or he,
+ * who looks at the stack after his fence, sees the tokens.
  */
 static inline void xmb_pool_tell(struct xmb_pool *pool)
 {
-	if (XMB_UNLIKELY(atomic_load_explicit(&pool->shared->waiting,
-					      memory_order_seq_cst)))
+	if (XMB_UNLIKELY(xmb_pool_is_waiting(pool, memory_order_seq_cst)))
 		xmb_pool_call_hook(pool);
 }
 

@@ -2,6 +2,7 @@
 #include "buf/pool_priv.h"
 
 #include <errno.h>
+#include <pthread.h>
 
 /* What a pool does for those who wait for its frames (lib/alloc/waiter.h). */
 
@@ -31,17 +32,43 @@ void xmb_pool_call_hook(struct xmb_pool *pool)
 		hook->fn(hook);
 }
 
+/*
+ * A process's count and bit change together in it; the bit alone is what others
+ * look at, and what a death leaves is one bit of that process, whatever the
+ * count was.
+ */
+static pthread_mutex_t waiting_lock = PTHREAD_MUTEX_INITIALIZER;
+
 void xmb_pool_set_waiting(struct xmb_pool *pool, bool is_waiting)
 {
-	_Atomic uint32_t *waiting = &pool->shared->waiting;
+	uint32_t owner = XMB_OWNER_SELF;
+	_Atomic uint16_t *cnt = &pool->shared->waiting_cnt[owner];
+	_Atomic uint64_t *bits = &pool->shared->waiting[owner / 64];
+	uint64_t bit = UINT64_C(1) << owner % 64;
+	uint32_t n;
 
-	if (!is_waiting) {
-		atomic_fetch_sub_explicit(waiting, 1, memory_order_relaxed);
-		return;
-	}
-	atomic_fetch_add_explicit(waiting, 1, memory_order_seq_cst);
+	pthread_mutex_lock(&waiting_lock);
+	n = atomic_load_explicit(cnt, memory_order_relaxed);
+	n += is_waiting ? 1 : UINT32_MAX;
+	XMB_ASSERT(n <= UINT16_MAX);
+	atomic_store_explicit(cnt, (uint16_t)n, memory_order_relaxed);
+	if (n == 0)
+		atomic_fetch_and_explicit(bits, ~bit, memory_order_relaxed);
+	else
+		atomic_fetch_or_explicit(bits, bit, memory_order_seq_cst);
+	pthread_mutex_unlock(&waiting_lock);
 	/* Between this and the loads of a take: see xmb_pool_tell(). */
-	atomic_thread_fence(memory_order_seq_cst);
+	if (is_waiting)
+		atomic_thread_fence(memory_order_seq_cst);
+}
+
+void xmb_pool_forget_waiting(struct xmb_pool *pool, uint32_t owner)
+{
+	atomic_store_explicit(&pool->shared->waiting_cnt[owner], 0,
+			      memory_order_relaxed);
+	atomic_fetch_and_explicit(&pool->shared->waiting[owner / 64],
+				  ~(UINT64_C(1) << owner % 64),
+				  memory_order_relaxed);
 }
 
 uint32_t xmb_pool_reserve_cnt(const struct xmb_pool *pool)
@@ -63,8 +90,8 @@ uint32_t xmb_pool_free_block_cnt(const struct xmb_pool *pool)
  */
 void xmb_cache_yield(struct xmb_cache *cache)
 {
-	if (XMB_UNLIKELY(atomic_load_explicit(&cache->pool->shared->waiting,
-					      memory_order_relaxed)) &&
+	if (XMB_UNLIKELY(
+		    xmb_pool_is_waiting(cache->pool, memory_order_relaxed)) &&
 	    (cache->cnt > 0 || cache->spill_cnt > 0))
 		xmb_cache_fini(cache);
 }

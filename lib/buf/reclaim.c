@@ -54,6 +54,17 @@ static bool slot_seize(struct xmb_tracker *t, uint32_t k, uint32_t owner)
 }
 
 /*
+ * What another has counted out goes home through a cache of its own, whose
+ * app_cnt is forgotten: a wake that runs meanwhile may use the caller's.
+ */
+static void pass_on(struct xmb_cache *own, struct xmb_cache *cache)
+{
+	while (own->cnt > 0)
+		xmb_cache_put(cache, &own->pool->domain,
+			      own->frames[--own->cnt]);
+}
+
+/*
  * Slots first: the last to leave a region takes the frame out of the shared
  * mode, and only then its word says who has it.
  */
@@ -62,7 +73,6 @@ static uint32_t reclaim_slots(struct xmb_cache *cache, uint32_t region,
 {
 	struct xmb_domain *domain = &cache->pool->domain;
 	struct xmb_tracker *t = &domain->trackers[region];
-	int64_t app_cnt = cache->app_cnt;
 	uint32_t cnt = 0;
 
 	for (uint32_t k = 0; k < XMB_TRACKER_SLOTS; k++) {
@@ -72,7 +82,6 @@ static uint32_t reclaim_slots(struct xmb_cache *cache, uint32_t region,
 		xmb_slot_release(cache, domain, region, k, XMB_OWNER_SUP);
 		cnt++;
 	}
-	cache->app_cnt = app_cnt;
 	return cnt;
 }
 
@@ -158,12 +167,16 @@ int xmb_reclaim(struct xmb_cache *cache, const struct xmb_reclaim_dead *dead,
 {
 	struct xmb_domain *domain = &cache->pool->domain;
 	struct id_set whos = { 0 };
+	struct xmb_cache own;
 	bool was_free;
 
 	if (!names_of(dead, cache, &whos))
 		return -EINVAL;
+	xmb_pool_forget_waiting(cache->pool, dead->owner);
+	xmb_cache_init(&own, cache->pool, cache->who);
 	for (uint32_t i = 0; i < domain->region_cnt; i++) {
-		cnt->slot_cnt += reclaim_slots(cache, i, dead->owner);
+		cnt->slot_cnt += reclaim_slots(&own, i, dead->owner);
+		pass_on(&own, cache);
 		if (!reclaim_frame(cache, i, &whos, &was_free))
 			continue;
 		if (was_free)
@@ -189,8 +202,8 @@ int xmb_reclaim_socket(struct xmb_cache *cache, uint32_t who,
 		       struct xmb_reclaim_cnt *cnt)
 {
 	struct xmb_domain *domain = &cache->pool->domain;
-	int64_t app_cnt = cache->app_cnt;
 	struct xmb_handover_held held;
+	struct xmb_cache own;
 
 	if (who < 1 || who > XMB_WHO_MAX)
 		return -EINVAL;
@@ -204,8 +217,9 @@ int xmb_reclaim_socket(struct xmb_cache *cache, uint32_t who,
 	}
 	held = xmb_handover_hold(cache->pool, who);
 	cnt->slot_cnt += held.slot_cnt;
-	cnt->frame_cnt += xmb_handover_unhold(cache, who) - held.slot_cnt;
-	cache->app_cnt = app_cnt;
+	xmb_cache_init(&own, cache->pool, cache->who);
+	cnt->frame_cnt += xmb_handover_unhold(&own, who) - held.slot_cnt;
+	pass_on(&own, cache);
 	return 0;
 }
 

@@ -241,6 +241,25 @@ int xmb_multibuf_unshare(struct xmb_multibuf *mb)
 	return 0;
 }
 
+bool xmb_multibuf_is_writable_at(const struct xmb_multibuf *mb, size_t off,
+				 size_t n)
+{
+	struct xmb_multibuf_iter iter;
+	const struct xmb_chunk *chunk = xmb_multibuf_first(mb, &iter);
+
+	for (; chunk && n > 0; chunk = xmb_multibuf_next(&iter)) {
+		if (off >= chunk->len) {
+			off -= chunk->len;
+			continue;
+		}
+		if (xmb_chunk_is_rdonly(chunk))
+			return false;
+		n -= n < chunk->len - off ? n : chunk->len - off;
+		off = 0;
+	}
+	return true;
+}
+
 bool xmb_multibuf_is_writable(const struct xmb_multibuf *mb)
 {
 	struct xmb_multibuf_iter iter;

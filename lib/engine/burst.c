@@ -5,15 +5,35 @@
 
 #include <string.h>
 
-static void complete_csums(struct xmb_worker *w, struct xmb_multibuf *mbs,
-			   uint32_t cnt)
+/*
+ * Returns how many are left, in the front: one whose checksum cannot be
+ * finished, since a handler shared the packet, is its drop; it would go out
+ * wrong.
+ */
+static uint32_t complete_csums(struct xmb_worker *w, struct xmb_multibuf *mbs,
+			       uint32_t cnt)
 {
-	uint64_t n = 0;
+	uint32_t done = 0, left = 0;
 
-	for (uint32_t i = 0; i < cnt; i++)
-		n += xmb_csum_complete(&mbs[i]) == 1;
-	if (n)
-		xmb_worker_count(w, XMB_WORKER_CSUM_COMPLETED, n);
+	for (uint32_t i = 0; i < cnt; i++) {
+		int rc = xmb_csum_complete(&mbs[i]);
+
+		done += rc == 1;
+		if (XMB_UNLIKELY(rc == -EPERM)) {
+			xmb_multibuf_release(&mbs[i], &w->cache);
+			continue;
+		}
+		if (XMB_UNLIKELY(left < i)) {
+			mbs[left] = mbs[i];
+			mbs[i] = (struct xmb_multibuf){ 0 };
+		}
+		left++;
+	}
+	if (done)
+		xmb_worker_count(w, XMB_WORKER_CSUM_COMPLETED, done);
+	if (left < cnt)
+		xmb_worker_count(w, XMB_WORKER_HANDLER_DROP, cnt - left);
+	return left;
 }
 
 static void send_whole(struct xmb_burst *burst, uint32_t port,
@@ -36,7 +56,7 @@ void xmb_burst_send(struct xmb_burst *burst, uint32_t port,
 {
 	xmb_worker_count(burst->worker, XMB_WORKER_GIVEN, cnt);
 	if (burst->worker->engine->any_partial_csum)
-		complete_csums(burst->worker, mbs, cnt);
+		cnt = complete_csums(burst->worker, mbs, cnt);
 	send_whole(burst, port, mbs, cnt);
 }
 
@@ -88,7 +108,7 @@ static void dispatch_run(struct xmb_burst *burst, bool has_partial_csum,
 		xmb_worker_count(w, XMB_WORKER_KEPT, cnt);
 	} else {
 		if (has_partial_csum)
-			complete_csums(w, mbs, cnt);
+			cnt = complete_csums(w, mbs, cnt);
 		send_whole(burst, to, mbs, cnt);
 	}
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "engine/waitloop.h"
 
+#include "base/log.h"
 #include "engine/engine_priv.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -46,20 +48,43 @@ static void on_wake(void *arg, struct xmb_waiter *waiter)
 		return;
 }
 
-/* The queue grants in order, so those that are ready are the first ones. */
+static void on_readable(void *arg, int res);
+
+/* Without a watch no fn would be called any more. */
+static void watch_again(struct xmb_waitloop *wl, int res)
+{
+	int id = xmb_loop_add_fd(wl->loop, wl->fd, on_readable, wl);
+
+	wl->id = id > 0 ? id : 0;
+	if (id < 0)
+		xmb_log(XMB_LOG_ERROR,
+			"watching for memory that comes home, the kernel"
+			" answered: %s, and again: %s; close the waitloop and"
+			" open it anew when there are fewer watches",
+			strerror(-res), strerror(-id));
+}
+
+/*
+ * The queue grants in order, so those that are ready are the first ones, but
+ * for those that were taken or cancelled behind our back: they are idle.
+ */
 static void on_readable(void *arg, int res)
 {
 	struct xmb_waitloop *wl = arg;
 	struct xmb_waitloop_waiter *waiter;
+	enum xmb_waiter_state state;
 	uint64_t n;
 
-	(void)res;
+	if (res < 0)
+		watch_again(wl, res);
 	while (read(wl->fd, &n, sizeof(n)) > 0)
 		;
 	while ((waiter = wl->first) &&
-	       xmb_waiter_poll(&waiter->waiter) == XMB_WAITER_READY) {
+	       (state = xmb_waiter_poll(&waiter->waiter)) !=
+		       XMB_WAITER_PENDING) {
 		unlist(wl, waiter);
-		waiter->fn(waiter->arg, waiter);
+		if (state == XMB_WAITER_READY)
+			waiter->fn(waiter->arg, waiter);
 	}
 }
 
@@ -98,13 +123,27 @@ int xmb_waitloop_start(struct xmb_waitloop *wl,
 {
 	int ret;
 
-	if (waiter->is_listed)
-		return -EALREADY;
+	if (waiter->is_listed) {
+		if (xmb_waiter_poll(&waiter->waiter) != XMB_WAITER_IDLE)
+			return -EALREADY;
+		unlist(wl, waiter);
+	}
 	waiter->waiter.wake = on_wake;
 	waiter->waiter.arg = wl;
 	ret = xmb_waiter_start(wl->waiters, &waiter->waiter, cache);
 	if (ret == 0)
 		list(wl, waiter);
+	return ret;
+}
+
+int xmb_waitloop_resize(struct xmb_waitloop *wl,
+			struct xmb_waitloop_waiter *waiter,
+			const struct xmb_alloc_request *request)
+{
+	int ret = xmb_waiter_resize(wl->waiters, &waiter->waiter, request);
+
+	if (ret == 1)
+		unlist(wl, waiter);
 	return ret;
 }
 

@@ -57,6 +57,14 @@ XMB_API int xmb_waitloop_start(struct xmb_waitloop *waitloop,
 			       struct xmb_waitloop_waiter *waiter,
 			       struct xmb_cache *cache);
 
+/*
+ * As xmb_waiter_resize(): 1 if the memory is there, and fn is not called any
+ * more.  Resizing the waiter itself is not for one that waits here.
+ */
+XMB_API int xmb_waitloop_resize(struct xmb_waitloop *waitloop,
+				struct xmb_waitloop_waiter *waiter,
+				const struct xmb_alloc_request *request);
+
 /* As xmb_waiter_cancel(); fn is not called any more. */
 XMB_API int xmb_waitloop_cancel(struct xmb_waitloop *waitloop,
 				struct xmb_waitloop_waiter *waiter);

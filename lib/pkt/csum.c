@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "pkt/csum.h"
 
+#include "buf/edit.h"
 #include "pkt/parse.h"
 #include "pkt/wire.h"
 
@@ -172,6 +173,8 @@ int xmb_csum_complete(struct xmb_multibuf *mb)
 	/* "No checksum", 0, is left alone here too: no P is 0. */
 	if (load_be16(mb, field_off) != pseudo_sum(mb, &p, l4_len))
 		return 0;
+	if (!xmb_multibuf_is_writable_at(mb, field_off, sizeof(field)))
+		return -EPERM;
 	sum = ~xmb_csum_add(mb, p.l4_off, l4_len, 0) & 0xffff;
 	xmb_be16_store(field, (uint16_t)(sum > 0 ? sum : 0xffff));
 	xmb_multibuf_copy_from(mb, field_off, field, sizeof(field));

@@ -55,7 +55,8 @@ XMB_API uint32_t xmb_csum_add(const struct xmb_multibuf *mb, size_t off,
 /*
  * Finish the TCP or UDP checksum if it is partial.  1: it was, and the field
  * was written.  0: nothing to do, nothing written.
- * -EPROTO: malformed, see xmb_parse().
+ * -EPROTO: malformed, see xmb_parse().  -EPERM: it was, but the field is in a
+ * read-only chunk: sent as it is, the packet would be wrong.
  */
 XMB_API int xmb_csum_complete(struct xmb_multibuf *mb);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "pkt/parse.h"
 
+#include "buf/edit.h"
 #include "pkt/wire.h"
 
 #include <linux/if_ether.h>
@@ -299,11 +300,14 @@ int xmb_parse(const struct xmb_multibuf *mb, struct xmb_parse *out)
 	return 0;
 }
 
-void xmb_ether_swap_slow(struct xmb_multibuf *mb)
+int xmb_ether_swap_slow(struct xmb_multibuf *mb)
 {
 	uint8_t mac[12];
 
+	if (!xmb_multibuf_is_writable_at(mb, 0, sizeof(mac)))
+		return -EPERM;
 	xmb_multibuf_copy_to(mb, 0, mac, sizeof(mac));
 	xmb_multibuf_copy_from(mb, 6, mac, 6);
 	xmb_multibuf_copy_from(mb, 0, mac + 6, 6);
+	return 0;
 }

@@ -34,7 +34,7 @@
  * Units      Bytes; offsets count from the frame's first byte.
  * Ownership  The multibuf stays the caller's.
  * Threads    One at a time for each multibuf.
- * Errors     -EPROTO, with nothing changed: the sender broke the rules, or the
+ * Errors     With nothing changed.  -EPROTO: the sender broke the rules, or the
  *            frame was cut.  No byte outside the multibuf is read, whatever the
  *            frame says, and headers may straddle chunks anywhere.
  */
@@ -71,12 +71,13 @@ struct xmb_parse {
  */
 XMB_API int xmb_parse(const struct xmb_multibuf *mb, struct xmb_parse *out);
 
-/* Swap addresses that straddle chunks; the slow half of xmb_ether_swap(). */
-XMB_API void xmb_ether_swap_slow(struct xmb_multibuf *mb);
+/* The slow half, for addresses that straddle chunks or are read-only. */
+XMB_API int xmb_ether_swap_slow(struct xmb_multibuf *mb);
 
 /*
  * Exchange the source and destination MAC addresses.
- * -EPROTO: shorter than an Ethernet header (14 bytes).
+ * -EPROTO: shorter than an Ethernet header (14 bytes).  -EPERM: a chunk that
+ * has some of their bytes is read-only.
  */
 static inline int xmb_ether_swap(struct xmb_multibuf *mb)
 {
@@ -84,10 +85,9 @@ static inline int xmb_ether_swap(struct xmb_multibuf *mb)
 
 	if (XMB_UNLIKELY(mb->len < 14))
 		return -EPROTO;
-	if (XMB_UNLIKELY(mb->inline_cnt == 0 || mb->c[0].len < 12)) {
-		xmb_ether_swap_slow(mb);
-		return 0;
-	}
+	if (XMB_UNLIKELY(mb->inline_cnt == 0 || mb->c[0].len < 12 ||
+			 xmb_chunk_is_rdonly(&mb->c[0])))
+		return xmb_ether_swap_slow(mb);
 	data = xmb_chunk_data(&mb->c[0]);
 	memcpy(mac, data, 6);
 	memcpy(data, data + 6, 6);

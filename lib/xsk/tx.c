@@ -130,6 +130,15 @@ static int gather(struct xmb_xsk *xsk, struct xmb_cache *cache,
 
 enum verdict { POSTED, DROPPED, NO_ROOM };
 
+/* Whether a copy of the packet, which fills its frames, would find no room. */
+static bool copy_has_no_room(struct xmb_xsk *xsk, const struct xmb_multibuf *mb)
+{
+	uint32_t frame_len = xsk->umem->pool.domain.region_len;
+	uint32_t cnt = (mb->len + frame_len - 1) / frame_len;
+
+	return cnt <= xsk->mode.frags_max && !has_room(xsk, cnt);
+}
+
 /* Everything but the one whole frame of our own. */
 static enum verdict send_slow(struct xmb_xsk *xsk, struct xmb_cache *cache,
 			      struct xmb_multibuf *mb)
@@ -150,6 +159,10 @@ static enum verdict send_slow(struct xmb_xsk *xsk, struct xmb_cache *cache,
 		drop(xsk, cache, mb, XMB_XSK_TX_FOREIGN);
 		return DROPPED;
 	}
+	/* What has to wait waits as it is: no copy is made of it yet. */
+	if ((shape.is_foreign || shape.frag_cnt > xsk->mode.frags_max) &&
+	    copy_has_no_room(xsk, mb))
+		return NO_ROOM;
 	if (shape.is_foreign) {
 		err = copy_in(cache, mb);
 		if (err) {

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Compile one libFuzzer target, replay its corpus, and fuzz it for a minute.
 
-usage: run.py SOURCE_ROOT BUILD_DIR NAME MAX_LEN ROOM...
+usage: run.py SOURCE_ROOT BUILD_DIR NAME MAX_LEN ROOM|FILE.c...
 
 An input that makes it fail is kept in the build directory and told with its
 seed; put it into tests/fuzz/corpus when the fault is mended.
@@ -48,9 +48,11 @@ def main():
     program = build / name
     sources = [root / "tests" / "fuzz" / f"{name}.c"]
     for room in rooms:
-        sources += sorted((root / "lib" / room).glob("*.c"))
-    subprocess.run([clang, *FLAGS, "-iquote", root / "lib", *sources,
-                    "-o", program], check=True, timeout=COMPILE_SECONDS)
+        sources += ([root / room] if room.endswith(".c") else
+                    sorted((root / "lib" / room).glob("*.c")))
+    subprocess.run([clang, *FLAGS, "-iquote", root / "lib", "-iquote", root,
+                    *sources, "-o", program], check=True,
+                   timeout=COMPILE_SECONDS)
 
     corpus = root / "tests" / "fuzz" / "corpus" / name.removeprefix("fuzz_")
     kept = build / f"{name}.corpus"

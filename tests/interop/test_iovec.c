@@ -45,12 +45,31 @@ Test(iovec, what_the_kernel_refuses_is_told_and_nothing_is_read)
 	mb = awkward(data, 100);
 	cr_expect(eq(int, (int)xmb_iovec_writev(-1, &mb, 0, 100), -EBADF));
 	cr_expect(eq(int, (int)xmb_iovec_readv(-1, &mb, 0, 100), -EBADF));
-	cr_expect(eq(int, (int)xmb_iovec_writev(1, &mb, 1, 100), -ERANGE));
+	cr_expect(eq(int, (int)xmb_iovec_writev(1, &mb, 101, 100), -ERANGE));
+	cr_expect(eq(int, (int)xmb_iovec_writev(1, &mb, SIZE_MAX, 2), -ERANGE));
 	cr_expect(eq(int, (int)xmb_iovec_readv(0, &mb, 101, 0), -ERANGE));
-	cr_expect(eq(int, (int)xmb_iovec_readv(0, &mb, 2, SIZE_MAX), -ERANGE));
+	cr_expect(eq(int, (int)xmb_iovec_readv(-1, &mb, 100, SIZE_MAX), 0));
 	cr_expect(eq(int, (int)xmb_iovec_writev(-1, &mb, 100, 0), 0));
 	cr_expect(holds(&mb, data, 100));
 	xmb_multibuf_release(&mb, &lab.cache);
+}
+
+Test(iovec, more_than_there_is_means_up_to_the_end_of_the_data)
+{
+	struct xmb_multibuf out, in;
+	int fd = memfd_create("iovec", 0);
+
+	numbers(data, 100);
+	out = awkward(data, 100);
+	in = awkward(data, 100);
+	cr_expect(eq(int, (int)xmb_iovec_writev(fd, &out, 1, 100), 99));
+	cr_expect(eq(int, (int)lseek(fd, 0, SEEK_SET), 0));
+	cr_expect(eq(int, (int)xmb_iovec_readv(fd, &in, 2, SIZE_MAX), 98));
+	memmove(data + 2, data + 1, 98);
+	cr_expect(holds(&in, data, 100));
+	close(fd);
+	xmb_multibuf_release(&in, &lab.cache);
+	xmb_multibuf_release(&out, &lab.cache);
 }
 
 Test(iovec, a_read_only_packet_is_written_but_not_read_into)

@@ -86,6 +86,39 @@ Test(lwip, what_cannot_be_a_chain_of_pbufs_stays_a_multibuf)
 	pbuf_free(p);
 }
 
+Test(lwip, a_packet_that_is_shared_is_none_that_lwip_may_write)
+{
+	struct xmb_multibuf mb = awkward(data, 90), clone = { 0 };
+	struct pbuf *p = NULL;
+
+	cr_assert(eq(int, xmb_multibuf_share(&mb, &clone, &lab.cache), 0));
+	cr_expect(eq(int, xmb_lwip_to_pbuf(&ctx, &mb, &p), -EPERM));
+	cr_expect(zero(ptr, p));
+	cr_expect(eq(u32, ctx.free_cnt, NODES));
+	cr_expect(holds(&mb, data, 90));
+	xmb_multibuf_release(&clone, &lab.cache);
+	cr_assert(eq(int, xmb_multibuf_unshare(&mb), 0));
+	cr_assert(eq(int, xmb_lwip_to_pbuf(&ctx, &mb, &p), 0));
+	pbuf_free(p);
+}
+
+Test(lwip, chunks_of_a_chain_that_is_refused_are_writable_as_before)
+{
+	struct xmb_multibuf mb = awkward(data, 40), back = { 0 };
+	struct pbuf *p, *q;
+
+	cr_assert(eq(int, xmb_lwip_to_pbuf(&ctx, &mb, &p), 0));
+	for (uint32_t i = 0; i < 300; i++) {
+		q = pbuf_alloc(PBUF_RAW, 1, PBUF_RAM);
+		cr_assert(not(zero(ptr, q)));
+		pbuf_cat(p, q);
+	}
+	cr_expect(eq(int, xmb_lwip_to_multibuf(&ctx, p, &back), -ENOSPC));
+	for (uint32_t i = 0; i < NODES; i++)
+		cr_expect(not(xmb_chunk_is_rdonly(&nodes[i].chunk)));
+	pbuf_free(p);
+}
+
 Test(lwip, pbufs_that_came_back_are_shares_of_their_chunks)
 {
 	struct xmb_multibuf mb = awkward(data, 90), back = { .user = 4 };

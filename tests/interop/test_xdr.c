@@ -338,6 +338,66 @@ Test(xdr, a_decoder_refuses_what_is_too_long_too_short_or_no_value)
 	xmb_multibuf_release(&mb, &lab.cache);
 }
 
+/* More frames than a cache can have blocks reserved for. */
+Test(xdr, an_item_of_a_hundred_thousand_bytes_is_copied_into_frames)
+{
+	static uint8_t big[100000], back[100000];
+	struct xmb_multibuf mb = { 0 };
+	struct xmb_xdr_encoder e;
+	struct xmb_xdr_decoder d;
+	uint32_t word;
+
+	lab_close(&lab);
+	lab_open(&lab, 2048, 64, 32);
+	numbers(big, sizeof(big));
+	xmb_xdr_encoder_init(&e, &lab.cache, 20);
+	cr_assert(eq(int, xmb_xdr_put_u32(&e, 7), 0));
+	cr_assert(eq(int, xmb_xdr_put_opaque(&e, big, sizeof(big)), 0));
+	cr_assert(eq(int, xmb_xdr_put_u32(&e, 8), 0));
+	cr_assert(eq(int, xmb_xdr_encoder_finish(&e, &mb), 0));
+	cr_assert(xmb_multibuf_check(&mb));
+	cr_expect(eq(u32, mb.len, sizeof(big) + 12));
+	xmb_xdr_decoder_init(&d, &mb, 4);
+	cr_expect(eq(int, xmb_xdr_get_opaque(&d, back, sizeof(back)),
+		     sizeof(back)));
+	cr_expect(eq(int, memcmp(big, back, sizeof(back)), 0));
+	cr_assert(eq(int, xmb_xdr_get_u32(&d, &word), 0));
+	cr_expect(eq(u32, word, 8));
+	xmb_multibuf_release(&mb, &lab.cache);
+}
+
+/* At first there are none for the new frames, then none for the join. */
+Test(xdr, an_item_that_finds_no_block_to_join_by_changes_nothing)
+{
+	uint32_t ids[128], used, frames, cnt = 0, refused = 0;
+	struct xmb_multibuf mb = { 0 };
+	struct xmb_xdr_encoder e;
+
+	numbers(data, 800);
+	xmb_xdr_encoder_init(&e, &lab.cache, 0);
+	cr_assert(eq(int, xmb_xdr_put_fixed(&e, data, 200), 0));
+	while (cnt < 128 &&
+	       (ids[cnt] = xmb_cache_spill_get(&lab.cache)) != XMB_SPILL_NONE)
+		cnt++;
+	used = e.used;
+	frames = frames_free();
+	while (xmb_xdr_put_fixed(&e, data + 200, 600) == -ENOBUFS) {
+		refused++;
+		cr_expect(eq(u32, e.used, used));
+		cr_expect(eq(u32, e.room.len, LAB_FRAME_LEN));
+		cr_expect(eq(sz, xmb_xdr_encoder_len(&e), 200));
+		cr_expect(eq(u32, frames_free(), frames));
+		cr_assert(gt(u32, cnt, 0));
+		xmb_cache_spill_put(&lab.cache, &lab.pool.domain, ids[--cnt]);
+	}
+	cr_expect(ge(u32, refused, 3));
+	while (cnt > 0)
+		xmb_cache_spill_put(&lab.cache, &lab.pool.domain, ids[--cnt]);
+	cr_assert(eq(int, xmb_xdr_encoder_finish(&e, &mb), 0));
+	cr_expect(holds(&mb, data, 800));
+	xmb_multibuf_release(&mb, &lab.cache);
+}
+
 Test(xdr, an_encoder_without_memory_refuses_and_goes_on_when_there_is_some)
 {
 	struct xmb_multibuf hog = { 0 }, mb = { 0 }, payload;

@@ -8,9 +8,8 @@
  *
  * Whoever may write a byte writes its tag there and expects to find it again,
  * whoever reads it what its writer left: a byte with two owners shows as a
- * wrong tag, and to ThreadSanitizer (threads) as a data race.  OPS_1000
- * thousand calls are made by each worker.  Ends with exit 0 and a line of
- * totals, or with exit 1 and what was wrong.
+ * wrong tag, and to ThreadSanitizer (threads) as a data race.  Each makes
+ * OPS_1000 thousand calls.  Exit 0 with a line of totals, or 1 and why.
  */
 #include "buf/chunk.h"
 #include "buf/handover.h"
@@ -503,8 +502,7 @@ static void on_child(int sig)
 	siginfo_t info = { 0 };
 	int was = errno;
 
-	(void)sig;
-	if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	if (sig && !waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) &&
 	    info.si_pid && info.si_status)
 		_exit(1);
 	errno = was;
@@ -512,8 +510,7 @@ static void on_child(int sig)
 
 static void run_processes(int fd, uint8_t *mem, uint64_t op_cnt, uint64_t seed)
 {
-	int status;
-	pid_t pid;
+	pid_t pid, status;
 
 	signal(SIGCHLD, on_child);
 	pid = fork();
@@ -595,7 +592,7 @@ int main(int argc, char **argv)
 	if (ops_1000 == 0)
 		return 2;
 	alarm((uint32_t)(TIME_LIMIT_S + ops_1000 * 1000 / OPS_PER_S));
-	if (strcmp(mode, "threads"))
+	if (strcmp(mode, "threads") != 0)
 		run(false, ops_1000 * 1000, seed);
 	if (strcmp(mode, "processes"))
 		run(true, ops_1000 * 1000, seed);

@@ -5,6 +5,7 @@
  * was.
  */
 #include "alloc/allocator.h"
+#include "buf/extbuf.h"
 
 #include "buf_lab.h"
 
@@ -344,4 +345,110 @@ Test(allocator_segment, random_payloads_come_apart_and_go_home)
 	}
 	cr_expect(gt(u32, cut_cnt, 1000));
 	cr_expect(gt(u32, refused, 0));
+}
+
+/* A payload in the caller's memory, in a pool of small frames. */
+static uint8_t outside[128 << 10];
+
+static int cut_outside(struct lab *small, uint32_t len, uint32_t mtu,
+		       uint32_t headroom)
+{
+	struct xmb_multibuf mb = { 0 };
+	struct xmb_allocator own;
+	int ret;
+
+	xmb_allocator_init_pool(&own, &small->cache);
+	cr_assert(eq(int, xmb_extbuf_attach(&small->cache, outside, len, NULL,
+					    NULL, &mb), 0));
+	for (uint32_t i = 0; i < len; i++)
+		outside[i] = byte_at(i);
+	lab_snap(small);
+	ret = xmb_allocator_segment(&own, &mb,
+				    &(struct xmb_segment_opts){
+					    .mtu = mtu, .headroom = headroom },
+				    segments, SEGMENT_MAX);
+	if (ret < 0) {
+		cr_expect(lab_is_unchanged(small));
+		cr_expect(eq(u32, mb.len, len));
+		cr_expect(eq(u32, mb.cnt, 1));
+		xmb_multibuf_release(&mb, &small->cache);
+	} else {
+		expect_bytes((uint32_t)ret, mtu, len, 0);
+		xmb_multibuf_release_bulk(segments, (uint32_t)ret,
+					  &small->cache);
+	}
+	return ret;
+}
+
+Test(allocator_segment, frames_of_a_cache_line_are_cut_without_headroom)
+{
+	struct lab small = { 0 };
+
+	lab_open(&small, 64, 64, 64);
+	cr_expect(eq(int, cut_outside(&small, 1000, 300, 0), 4));
+	cr_expect(eq(int, cut_outside(&small, 1000, 300, 1), 4));
+	lab_close(&small);
+}
+
+Test(allocator_segment, copies_that_never_fit_are_refused_for_ever)
+{
+	struct lab small = { 0 };
+
+	/* 33 pieces, 28 of them copies of a frame each. */
+	lab_open(&small, 1024, 27, 200);
+	cr_expect(eq(int, cut_outside(&small, 32768, 1000, 0), -EMSGSIZE));
+	lab_close(&small);
+	lab_open(&small, 1024, 28, 200);
+	cr_expect(eq(int, cut_outside(&small, 32768, 1000, 0), 33));
+	lab_close(&small);
+	/* A block each, and nine by which the kit holds the frames. */
+	lab_open(&small, 1024, 28, 28 + 8);
+	cr_expect(eq(int, cut_outside(&small, 32768, 1000, 0), -EMSGSIZE));
+	lab_close(&small);
+	lab_open(&small, 1024, 28, 28 + 9);
+	cr_expect(eq(int, cut_outside(&small, 32768, 1000, 0), 33));
+	lab_close(&small);
+}
+
+/* Somebody else has the rest of the region: any cut may have to be a copy. */
+static int cut_shared(struct lab *small, uint32_t len, uint32_t mtu)
+{
+	struct xmb_multibuf mb = { 0 }, rest = { 0 };
+	struct xmb_allocator own;
+	int ret;
+
+	xmb_allocator_init_pool(&own, &small->cache);
+	cr_assert(eq(int, xmb_extbuf_attach(&small->cache, outside,
+					    XMB_REGION_LEN_MAX, NULL, NULL,
+					    &mb), 0));
+	cr_assert(eq(int, xmb_multibuf_split(&mb, len, &rest, &small->cache),
+		     0));
+	lab_snap(small);
+	ret = xmb_allocator_segment(&own, &mb,
+				    &(struct xmb_segment_opts){ .mtu = mtu },
+				    segments, SEGMENT_MAX);
+	if (ret < 0) {
+		cr_expect(lab_is_unchanged(small));
+		cr_expect(eq(u32, mb.len, len));
+	} else {
+		xmb_multibuf_release_bulk(segments, (uint32_t)ret,
+					  &small->cache);
+	}
+	xmb_multibuf_release(&mb, &small->cache);
+	xmb_multibuf_release(&rest, &small->cache);
+	return ret;
+}
+
+Test(allocator_segment, a_copy_that_no_cache_holds_is_refused)
+{
+	struct lab small = { 0 };
+
+	lab_open(&small, 64, 2048, 2048);
+	/* 192 frames and 64 blocks for a copy, and one frame more. */
+	cr_expect(eq(int, cut_shared(&small, 32000, 192 * 64), 3));
+	cr_expect(eq(int, cut_shared(&small, 32000, 192 * 64 + 1), -EMSGSIZE));
+	/* The shorter part is copied. */
+	cr_expect(eq(int, cut_shared(&small, 384 * 64, 20000), 2));
+	cr_expect(eq(int, cut_shared(&small, 384 * 64 + 2, 20000), -EMSGSIZE));
+	lab_close(&small);
 }

@@ -292,6 +292,37 @@ Test(csum, samples_get_their_known_checksum_back)
 	cr_expect(ge(int, cnt, 15));
 }
 
+/* The field, of two bytes, in one chunk or in two of which one is shared. */
+Test(csum, a_partial_checksum_in_a_shared_packet_is_refused)
+{
+	struct xmb_multibuf mb;
+	struct made m, want;
+	int cnt = 0;
+
+	for (int i = 0; i < SAMPLE_CNT; i++) {
+		if (!is_finishable(&samples[i]))
+			continue;
+		take_sample(&want, &samples[i]);
+		m = want;
+		set_partial(&m);
+		for (size_t cut = 0; cut <= m.len; cut++) {
+			struct xmb_chunk clone = { 0 }, *last;
+
+			mb = make_cut(m.b, m.len, &cut, 1);
+			last = xmb_multibuf_chunk(&mb, mb.cnt - 1u);
+			cr_assert(zero(int, xmb_chunk_share(last, &clone)));
+			if (cut < m.csum_off + 2)
+				expect_complete(&mb, -EPERM, &m,
+						samples[i].name);
+			else
+				expect_complete(&mb, 1, &want, samples[i].name);
+			xmb_chunk_release(&clone, &cache);
+			cnt++;
+		}
+	}
+	cr_expect(ge(int, cnt, 15));
+}
+
 Test(csum, samples_with_a_finished_checksum_stay_as_they_are)
 {
 	struct xmb_multibuf mb;

@@ -271,6 +271,27 @@ Test(edit_grow, what_was_reserved_cannot_be_refused)
 	room_fini(&roomy, 96, 80);
 }
 
+/* A part that has to be copied wants more than was reserved, and says so. */
+Test(edit_grow, what_was_reserved_is_for_between_chunks_where_no_slot_is_left)
+{
+	struct xmb_chunk side[4], c;
+	struct xmb_multibuf one = { 0 };
+	struct xmb_multibuf mb = crowded_mb(&here, &here, 5, 2, 20, side);
+
+	cr_assert(eq(int, xmb_multibuf_reserve(&mb, 1, &here.cache), 0));
+	hoard_blocks(&here, 1);
+	c = chunk_of(&here, 3);
+	xmb_multibuf_init(&one, &c);
+	EXPECT_REFUSED(&mb, &one, xmb_multibuf_insert(&mb, 50, &one,
+						      &here.cache), -ENOBUFS);
+	cr_expect(eq(int, xmb_multibuf_insert(&mb, 40, &one, &here.cache), 0));
+	cr_expect(eq(u32, mb.len, 103));
+	give_blocks(&here);
+	xmb_multibuf_release(&mb, &here.cache);
+	for (int i = 0; i < 4; i++)
+		xmb_chunk_release(&side[i], &here.cache);
+}
+
 Test(edit_grow, reserve_is_refused_as_the_header_says)
 {
 	struct xmb_multibuf mb = mb_of(&here, 5, 7, 0);

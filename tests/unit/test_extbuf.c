@@ -165,14 +165,14 @@ Test(extbuf, lengths_out_of_range_are_refused)
 					    &mb), -EINVAL));
 	expect_nothing(1);
 	cr_expect(eq(int, xmb_extbuf_attach(&lab.cache, mem, too_long, on_free,
-					    NULL, &mb), -EINVAL));
+					    NULL, &mb), -ERANGE));
 	expect_nothing(1);
 	cr_expect(eq(int, xmb_extbuf_attach(&lab.cache, mem, SIZE_MAX, on_free,
-					    NULL, &mb), -EINVAL));
+					    NULL, &mb), -ERANGE));
 	expect_nothing(1);
 	cr_expect(eq(int, xmb_extbuf_attach(&lab.cache, mem,
 					    ((size_t)1 << 32) + 1, on_free,
-					    NULL, &mb), -EINVAL));
+					    NULL, &mb), -ERANGE));
 	expect_nothing(1);
 }
 

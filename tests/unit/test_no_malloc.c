@@ -204,8 +204,10 @@ static void shares(void)
 
 	for (int i = 0; i < 7; i++) {
 		OK(xmb_multibuf_share(&mb, &clone, cache));
-		if (i == 0)
+		if (i == 0) {
 			must(!xmb_multibuf_is_writable(&clone));
+			must(!xmb_multibuf_is_writable_at(&clone, 0, 1));
+		}
 		OK(xmb_multibuf_split(&clone, 150, &tail, cache));
 		xmb_multibuf_release(&clone, cache);
 		xmb_multibuf_release(&tail, cache);

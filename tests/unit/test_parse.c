@@ -413,6 +413,27 @@ Test(parse, ether_swap_leaves_what_is_no_frame_alone)
 	}
 }
 
+/* Either half: the addresses in one chunk, and cut anywhere. */
+Test(parse, ether_swap_leaves_what_is_read_only_alone)
+{
+	struct xmb_chunk clone = { 0 };
+	uint8_t pkt[PKT_MAX];
+	struct xmb_multibuf mb;
+
+	unhex(sample_of("ipv4_tcp")->hex, pkt);
+	for (size_t cut = 0; cut < 14; cut++) {
+		mb = make_cut(pkt, 40, &cut, 1);
+		cr_assert(zero(int, xmb_chunk_share(&mb.c[mb.cnt - 1],
+						    &clone)));
+		cr_expect(eq(int, xmb_ether_swap(&mb), cut < 12 ? -EPERM : 0),
+			  "cut at %zu", cut);
+		if (cut < 12)
+			cr_expect(holds(&mb, pkt, 40), "cut at %zu", cut);
+		xmb_chunk_release(&clone, &cache);
+		xmb_multibuf_release(&mb, &cache);
+	}
+}
+
 Test(parse, wire_numbers_are_big_endian_at_any_address)
 {
 	uint8_t b[8] = { 0xff, 0x01, 0x02, 0x03, 0x84 };

@@ -337,6 +337,8 @@ Test(process, a_descriptor_that_lies_is_refused)
 		bad = good, bad.len = UINT32_MAX, refuse(bad);
 	}
 	bad = slot, bad.slot = XMB_TRACKER_SLOTS, refuse(bad);
+	/* Who is alone in a region shares it with nobody. */
+	bad = excl, bad.flags |= XMB_CHUNK_RDONLY, refuse(bad);
 	bad = slot, bad.off++, bad.len--, refuse(bad);
 	bad = slot, bad.len--, refuse(bad);
 	cr_expect(lab_is_unchanged(&lab));

@@ -111,6 +111,69 @@ Test(reclaim, takes_chunks_beside_ours_and_we_may_claim_their_bytes)
 	close_two();
 }
 
+Test(reclaim, ends_the_waiting_of_the_dead_and_no_other)
+{
+	open_two();
+	be(DEAD);
+	xmb_pool_set_waiting(&lab.pool, true);
+	xmb_pool_set_waiting(&lab.pool, true);
+	be(WE);
+	xmb_pool_set_waiting(&lab.pool, true);
+	expect_cnt(reclaim(), 0, 0, 0, 0);
+	xmb_cache_fetch(&lab.cache, 5, false);
+	xmb_cache_yield(&lab.cache);
+	cr_expect(zero(u32, lab.cache.cnt), "we wait");
+	xmb_pool_set_waiting(&lab.pool, false);
+	xmb_cache_fetch(&lab.cache, 5, false);
+	xmb_cache_yield(&lab.cache);
+	cr_expect(eq(u32, lab.cache.cnt, 5), "nobody waits");
+	/* The next of that name begins at none. */
+	be(DEAD);
+	xmb_pool_set_waiting(&lab.pool, true);
+	xmb_pool_set_waiting(&lab.pool, false);
+	be(WE);
+	xmb_cache_yield(&lab.cache);
+	cr_expect(eq(u32, lab.cache.cnt, 5));
+	close_two();
+}
+
+static struct xmb_chunk had_by_wake;
+
+/* As a wake does that is due when frames come home. */
+static void take_one(struct xmb_pool_hook *hook)
+{
+	(void)hook;
+	if (!xmb_chunk_is_live(&had_by_wake))
+		cr_assert(eq(int, xmb_chunk_alloc(&lab.cache, &had_by_wake),
+			     0));
+}
+
+Test(reclaim, counts_what_a_wake_takes_meanwhile)
+{
+	enum { CNT = XMB_CACHE_MAX + 10 };
+	struct xmb_pool_hook hook = { .fn = take_one };
+	static struct xmb_chunk c[CNT][2];
+
+	be(WE);
+	lab_open(&lab, FRAME_LEN, CNT, SPILL_CNT);
+	lab.cache.who = WE_WHO;
+	xmb_cache_init(&theirs, &lab.pool, DEAD_WHO);
+	for (int i = 0; i < CNT; i++) {
+		die_alloc(&c[i][0]);
+		cr_assert(eq(int, xmb_chunk_split(&c[i][0], 10, &c[i][1]), 0));
+	}
+	be(WE);
+	cr_assert(eq(int, xmb_pool_set_hook(&lab.pool, &hook), 0));
+	xmb_pool_set_waiting(&lab.pool, true);
+	expect_cnt(reclaim(), 2 * CNT, 0, 0, 0);
+	cr_assert(xmb_chunk_is_live(&had_by_wake));
+	cr_expect(eq(i64, lab.cache.app_cnt, 1));
+	xmb_pool_set_waiting(&lab.pool, false);
+	xmb_pool_set_hook(&lab.pool, NULL);
+	xmb_chunk_release(&had_by_wake, &lab.cache);
+	close_two();
+}
+
 Test(reclaim, of_all_chunks_of_a_frame_sends_it_home_once)
 {
 	struct xmb_chunk c[XMB_TRACKER_SLOTS] = { 0 };

@@ -229,3 +229,20 @@ Test(share, share_into_a_live_one_aborts, .signal = SIGABRT)
 
 	xmb_multibuf_share(&mb, &clone, &here.cache);
 }
+
+Test(share, writable_at_asks_for_the_bytes_and_not_for_their_neighbours)
+{
+	struct xmb_multibuf mb = mb_of(&here, 5, 7, 0);
+	struct xmb_chunk clone = { 0 };
+
+	cr_assert(eq(int, xmb_chunk_share(xmb_multibuf_chunk(&mb, 3), &clone),
+		     0));
+	for (uint32_t off = 0; off <= 35; off++)
+		for (uint32_t n = 0; n <= 35 - off; n++)
+			cr_expect(eq(int,
+				     xmb_multibuf_is_writable_at(&mb, off, n),
+				     n == 0 || off + n <= 21 || off >= 28),
+				  "%u bytes at %u", n, off);
+	xmb_chunk_release(&clone, &here.cache);
+	xmb_multibuf_release(&mb, &here.cache);
+}

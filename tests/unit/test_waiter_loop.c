@@ -7,6 +7,7 @@
 #include "engine/waitloop.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "engine/engine_priv.h"
 
 #include "buf_lab.h"
@@ -65,6 +66,24 @@ static void teardown(void)
 	xmb_loop_destroy(loop);
 	cr_expect(eq(int, xmb_waiters_fini(&waiters), 0));
 	lab_close(&lab);
+}
+
+/* What the kernel calls when it ends the watch; an errno for the next one. */
+static xmb_loop_fn *watch_fn;
+static int refuse_with;
+
+int __real_xmb_loop_add_fd(struct xmb_loop *of, int fd, xmb_loop_fn *fn,
+			   void *arg);
+int __wrap_xmb_loop_add_fd(struct xmb_loop *of, int fd, xmb_loop_fn *fn,
+			   void *arg);
+
+int __wrap_xmb_loop_add_fd(struct xmb_loop *of, int fd, xmb_loop_fn *fn,
+			   void *arg)
+{
+	watch_fn = fn;
+	if (refuse_with < 0)
+		return refuse_with;
+	return __real_xmb_loop_add_fd(of, fd, fn, arg);
 }
 
 TestSuite(waiter_loop, .init = setup, .fini = teardown, .timeout = 20);
@@ -148,6 +167,127 @@ Test(waiter_loop, closing_cancels_who_waits)
 		cr_expect(eq(int, (int)xmb_waiter_poll(&w[i].waiter),
 			     XMB_WAITER_IDLE));
 	xmb_chunk_release_bulk(chunks, FRAME_CNT, &lab.cache);
+	cr_assert(eq(int, xmb_waitloop_open(&wl, loop, &waiters), 0));
+}
+
+static void run_shortly(void)
+{
+	int id = xmb_loop_add_timer(loop, 20 * XMB_NS_PER_MS, stop, NULL);
+
+	cr_expect(eq(int, xmb_loop_run(loop), 3));
+	xmb_loop_remove(loop, id);
+}
+
+static void count(void *arg, struct xmb_waitloop_waiter *waiter)
+{
+	(void)arg;
+	cr_expect(eq(int, (int)xmb_waiter_poll(&waiter->waiter),
+		     XMB_WAITER_READY));
+	told_cnt++;
+}
+
+/* Two that wait, the first for more than is free, all frames in chunks. */
+static void start_two(void)
+{
+	for (uint32_t i = 0; i < 2; i++)
+		w[i].fn = count;
+	w[0].waiter.request.min_len = 8 * FRAME_LEN;
+	cr_assert(eq(int, xmb_chunk_alloc_bulk(&lab.cache, chunks, FRAME_CNT),
+		     0));
+	for (uint32_t i = 0; i < 2; i++)
+		cr_assert(eq(int, xmb_waitloop_start(&wl, &w[i], &lab.cache),
+			     0));
+	xmb_chunk_release(&chunks[0], &lab.cache);
+	xmb_cache_yield(&lab.cache);
+}
+
+static void give_the_rest(void)
+{
+	for (uint32_t i = 1; i < FRAME_CNT; i++)
+		xmb_chunk_release(&chunks[i], &lab.cache);
+	xmb_cache_yield(&lab.cache);
+}
+
+Test(waiter_loop, who_takes_after_a_resize_does_not_stop_the_others)
+{
+	struct xmb_alloc_request one = { .min_len = FRAME_LEN };
+	struct xmb_multibuf mb = { 0 };
+
+	start_two();
+	cr_expect(eq(int, xmb_waitloop_resize(&wl, &w[1], &one), 0));
+	cr_expect(eq(int, xmb_waitloop_resize(&wl, &w[0], &one), 1));
+	cr_expect(eq(int, xmb_waitloop_start(&wl, &w[0], &lab.cache),
+		     -EALREADY));
+	cr_assert(eq(int, xmb_waiter_take(&waiters, &w[0].waiter, &mb,
+					  &lab.cache), 0));
+	cr_expect(eq(int, xmb_waitloop_resize(&wl, &w[0], &one), -ENOENT));
+	xmb_multibuf_release(&mb, &lab.cache);
+	give_the_rest();
+	run_shortly();
+	cr_expect(eq(u32, told_cnt, 1));
+	cr_expect(eq(int, xmb_waitloop_cancel(&wl, &w[1]), 0));
+}
+
+Test(waiter_loop, one_that_was_ended_behind_its_back_does_not_stop_the_others)
+{
+	struct xmb_alloc_request one = { .min_len = FRAME_LEN };
+	struct xmb_multibuf mb = { 0 };
+
+	start_two();
+	/* Of the waiter inside, of which the waitloop does not know. */
+	cr_expect(eq(int, xmb_waiter_resize(&waiters, &w[0].waiter, &one), 1));
+	cr_assert(eq(int, xmb_waiter_take(&waiters, &w[0].waiter, &mb,
+					  &lab.cache), 0));
+	xmb_multibuf_release(&mb, &lab.cache);
+	give_the_rest();
+	run_shortly();
+	cr_expect(eq(u32, told_cnt, 1));
+	cr_expect(eq(int, xmb_waitloop_cancel(&wl, &w[1]), 0));
+}
+
+Test(waiter_loop, one_that_was_ended_behind_its_back_may_start_again)
+{
+	start_two();
+	cr_expect(eq(int, xmb_waiter_cancel(&waiters, &w[0].waiter), 0));
+	cr_expect(eq(int, xmb_waitloop_start(&wl, &w[0], &lab.cache), 0));
+	give_the_rest();
+	run_shortly();
+	cr_expect(eq(u32, told_cnt, 2));
+	for (uint32_t i = 0; i < 2; i++)
+		cr_expect(eq(int, xmb_waitloop_cancel(&wl, &w[i]), 0));
+}
+
+Test(waiter_loop, a_watch_that_the_kernel_ended_is_made_anew)
+{
+	start_two();
+	xmb_loop_remove(loop, wl.id);
+	watch_fn(&wl, -ENOMEM);
+	give_the_rest();
+	run_shortly();
+	cr_expect(eq(u32, told_cnt, 2));
+	for (uint32_t i = 0; i < 2; i++)
+		cr_expect(eq(int, xmb_waitloop_cancel(&wl, &w[i]), 0));
+}
+
+static uint32_t error_cnt;
+
+static void on_log(void *arg, enum xmb_log_level level, const char *msg)
+{
+	(void)arg;
+	error_cnt += level == XMB_LOG_ERROR && strstr(msg, "open it anew");
+}
+
+Test(waiter_loop, a_watch_that_cannot_be_made_anew_is_said)
+{
+	xmb_loop_remove(loop, wl.id);
+	xmb_log_set(on_log, NULL);
+	refuse_with = -ENOSPC;
+	watch_fn(&wl, -ENOMEM);
+	xmb_log_set(NULL, NULL);
+	cr_expect(eq(u32, error_cnt, 1));
+	/* As it says. */
+	refuse_with = 0;
+	xmb_waitloop_close(&wl);
 	cr_assert(eq(int, xmb_waitloop_open(&wl, loop, &waiters), 0));
 }
 

@@ -6,6 +6,7 @@
 #include "engine_lab.h"
 
 #include "base/clock.h"
+#include "buf/edit.h"
 
 #include <arpa/inet.h>
 #include <net/if.h>
@@ -332,31 +333,119 @@ static uint32_t sum16(const uint8_t *data, size_t len, uint32_t sum)
 }
 
 /* A datagram of the kernel's own UDP, whose checksum is left to the device. */
-static void send_datagram(void)
+static size_t pass_datagram(uint8_t *packet, int wait_ms)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET,
 				  .sin_port = htons(9) };
 	int fd = socket(AF_INET, SOCK_DGRAM, 0);
-	uint8_t packet[PACKET_MAX];
-	size_t len;
 
 	inet_pton(AF_INET, "10.9.0.2", &to.sin_addr);
 	cr_expect(eq(i64, sendto(fd, "what a sum this makes", 21, 0,
 				 (struct sockaddr *)&to, sizeof(to)), 21));
-	len = tap_recv(el.rtap, packet, sizeof(packet), WAIT_MS);
-	cr_expect(eq(sz, len, 14 + 20 + 8 + 21));
+	close(fd);
+	return tap_recv(el.rtap, packet, PACKET_MAX, wait_ms);
+}
+
+static void send_datagram(void)
+{
+	uint8_t packet[PACKET_MAX];
+
+	cr_expect(eq(sz, pass_datagram(packet, WAIT_MS), 14 + 20 + 8 + 21));
 	/* Pseudo-header: addresses, protocol and length; then all of UDP. */
 	cr_expect(eq(u32, sum16(packet + 34, 29,
 				sum16(packet + 26, 8, 17 + 29)), 0xffff));
-	close(fd);
 }
 
-Test(engine_traffic, checksums_that_the_sender_left_to_a_device_are_completed)
+static void set_up_datagrams(void)
 {
 	engine_lab_setup(1, 1500);
 	must("ip addr add 10.9.0.1/24 dev ltap && ip neigh add 10.9.0.2 lladdr "
 	     "02:00:00:00:00:02 dev ltap && ethtool -K ltap tx on >/dev/null");
+}
+
+Test(engine_traffic, checksums_that_the_sender_left_to_a_device_are_completed)
+{
+	set_up_datagrams();
 	cr_expect(eq(int, engine_run_with(send_datagram), 0));
 	expect_worker(XMB_WORKER_CSUM_COMPLETED, 1);
 	expect_port(RIGHT, XMB_XSK_TX_PACKETS, 1);
+}
+
+/* Send on what was shared, and therefore is read-only. */
+static void share_and_pass(void *arg, struct xmb_burst *burst)
+{
+	struct xmb_multibuf clone = { 0 };
+
+	for (uint32_t i = 0; i < burst->cnt; i++) {
+		cr_assert(eq(int,
+			     xmb_multibuf_share(&burst->mbs[i], &clone,
+						burst->cache),
+			     0));
+		xmb_multibuf_release(&clone, burst->cache);
+	}
+	pass(arg, burst);
+}
+
+static void send_datagram_in_vain(void)
+{
+	uint8_t packet[PACKET_MAX];
+
+	/* One with nothing to complete passes, before it and behind it. */
+	expect_passes(100, 1);
+	cr_expect(eq(sz, pass_datagram(packet, 200), 0));
+	expect_passes(100, 2);
+}
+
+Test(engine_traffic, a_checksum_that_cannot_be_completed_is_not_sent_wrong)
+{
+	set_up_datagrams();
+	el.opts.handler = share_and_pass;
+	cr_expect(eq(int, engine_run_with(send_datagram_in_vain), 0));
+	expect_worker(XMB_WORKER_CSUM_COMPLETED, 0);
+	expect_worker(XMB_WORKER_HANDLER_DROP, 1);
+	expect_worker(XMB_WORKER_FORWARDED, 2);
+	expect_port(RIGHT, XMB_XSK_TX_PACKETS, 2);
+	cr_expect(eq(u64, all_drops(), 1));
+}
+
+/* Keep three such packets, then send them at once. */
+static void share_and_collect(void *arg, struct xmb_burst *burst)
+{
+	static struct xmb_multibuf kept[3];
+	static uint32_t kept_cnt;
+
+	share_and_pass(arg, burst);
+	for (uint32_t i = 0; i < burst->cnt; i++) {
+		cr_assert(lt(u32, kept_cnt, 3));
+		kept[kept_cnt++] = burst->mbs[i];
+		burst->mbs[i] = (struct xmb_multibuf){ 0 };
+		burst->to[i] = XMB_TO_KEEP;
+	}
+	if (kept_cnt == 3)
+		xmb_burst_send(burst, RIGHT, kept, 3);
+	for (uint32_t i = 0; kept_cnt == 3 && i < 3; i++)
+		cr_expect(xmb_multibuf_is_empty(&kept[i]));
+}
+
+static void send_round_a_datagram(void)
+{
+	uint8_t packet[PACKET_MAX];
+
+	tap_send_made(el.ltap, 100, 1);
+	cr_expect(eq(sz, pass_datagram(packet, 100), 0));
+	tap_send_made(el.ltap, 200, 2);
+	cr_expect(tap_recv_made(el.rtap, 100, 1));
+	cr_expect(tap_recv_made(el.rtap, 200, 2));
+}
+
+Test(engine_traffic, of_a_burst_only_what_cannot_be_completed_is_dropped)
+{
+	set_up_datagrams();
+	el.opts.handler = share_and_collect;
+	cr_expect(eq(int, engine_run_with(send_round_a_datagram), 0));
+	expect_worker(XMB_WORKER_KEPT, 3);
+	expect_worker(XMB_WORKER_GIVEN, 3);
+	expect_worker(XMB_WORKER_HANDLER_DROP, 1);
+	expect_worker(XMB_WORKER_FORWARDED, 2);
+	expect_port(RIGHT, XMB_XSK_TX_PACKETS, 2);
 }

@@ -313,6 +313,33 @@ Test(xsk_piece, a_packet_of_another_umem_is_copied_and_counted)
 	expect_other_whole();
 }
 
+Test(xsk_piece, a_foreign_packet_without_room_waits_and_is_not_copied)
+{
+	struct xmb_xsk_opts opts;
+	struct xmb_multibuf mb;
+
+	lab_wire(1, 1500);
+	lab_frames(2048, 2048);
+	set_up_other(2048);
+	rtap = tap_open("rtap");
+	opts = lab_opts("right");
+	opts.tx_cap = 1;
+	right = lab_open(&opts);
+	mb = lab_packet(500, 1);
+	cr_expect(eq(u32, xmb_xsk_send(right, &lab.cache, &mb, 1), 1));
+	mb = other_packet(600, 2);
+	cr_expect(eq(u32, xmb_xsk_send(right, &lab.cache, &mb, 1), 0));
+	cr_expect(eq(int, xmb_xsk_check(right, &mb), 1));
+	cr_expect(eq(u64, lab_ledger().copies, 0));
+	xmb_xsk_kick(right);
+	cr_expect(tap_recv_made(rtap, 500, 1));
+	lab_send(right, &mb, 1);
+	cr_expect(tap_recv_made(rtap, 600, 2));
+	cr_expect(eq(u64, lab_ledger().copies, 1));
+	lab_finish();
+	expect_other_whole();
+}
+
 Test(xsk_piece, a_socket_that_forbids_copies_drops_foreign_packets_by_name)
 {
 	struct xmb_xsk_opts opts;
