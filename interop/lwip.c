@@ -3,6 +3,7 @@
 
 #include "buf/edit.h"
 #include "buf/extbuf.h"
+#include "view/span.h"
 
 void xmb_lwip_init(struct xmb_lwip *lwip, struct xmb_cache *cache,
 		   struct xmb_lwip_node *nodes, uint32_t cnt)
@@ -44,18 +45,6 @@ static struct pbuf *node_take(struct xmb_lwip *lwip, struct xmb_chunk *chunk)
 				   (u16_t)node->chunk.len);
 }
 
-static uint32_t span_cnt(const struct xmb_multibuf *mb)
-{
-	struct xmb_multibuf_iter iter;
-	const struct xmb_chunk *chunk;
-	uint32_t cnt = 0;
-
-	for (chunk = xmb_multibuf_first(mb, &iter); chunk;
-	     chunk = xmb_multibuf_next(&iter))
-		cnt += chunk->len > 0;
-	return cnt;
-}
-
 int xmb_lwip_to_pbuf(struct xmb_lwip *lwip, struct xmb_multibuf *mb,
 		     struct pbuf **pbuf)
 {
@@ -70,7 +59,7 @@ int xmb_lwip_to_pbuf(struct xmb_lwip *lwip, struct xmb_multibuf *mb,
 		return -EMSGSIZE;
 	if (!xmb_multibuf_is_writable(mb))
 		return -EPERM;
-	if (span_cnt(mb) > lwip->free_cnt)
+	if (xmb_span_cnt(mb) > lwip->free_cnt)
 		return -ENOBUFS;
 	for (chunk = xmb_multibuf_first(mb, &iter); chunk;
 	     chunk = xmb_multibuf_next(&iter)) {

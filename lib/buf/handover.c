@@ -228,9 +228,11 @@ static bool is_tx_slot(const struct xmb_domain *domain, uint32_t region,
 	return xmb_tracker_owner(state, k) == XMB_OWNER_TX(who);
 }
 
-struct xmb_handover_held xmb_handover_unsend_of(struct xmb_cache *cache,
-						struct xmb_domain *domain,
-						uint32_t who)
+/* Free the frames of who's in that state, and its slots in TX. */
+static struct xmb_handover_held take_back(struct xmb_cache *cache,
+					  struct xmb_domain *domain,
+					  enum xmb_frame_state state,
+					  uint32_t who)
 {
 	struct xmb_handover_held home = { 0 };
 
@@ -238,7 +240,7 @@ struct xmb_handover_held xmb_handover_unsend_of(struct xmb_cache *cache,
 	for (uint32_t i = 0; i < domain->region_cnt; i++) {
 		uint32_t word = xmb_frame_load(domain, i);
 
-		if (is_in(word, XMB_FRAME_TX, who)) {
+		if (is_in(word, state, who)) {
 			go_home(cache, domain, i, false);
 			home.tx_cnt++;
 		}
@@ -253,6 +255,13 @@ struct xmb_handover_held xmb_handover_unsend_of(struct xmb_cache *cache,
 		}
 	}
 	return home;
+}
+
+struct xmb_handover_held xmb_handover_unsend_of(struct xmb_cache *cache,
+						struct xmb_domain *domain,
+						uint32_t who)
+{
+	return take_back(cache, domain, XMB_FRAME_TX, who);
 }
 
 struct xmb_handover_held xmb_handover_hold(struct xmb_pool *pool, uint32_t who)
@@ -302,28 +311,7 @@ struct xmb_handover_held xmb_handover_unhold_of(struct xmb_cache *cache,
 						struct xmb_domain *domain,
 						uint32_t who)
 {
-	struct xmb_handover_held freed = { 0 };
-
-	assert_who(who);
-	for (uint32_t i = 0; i < domain->region_cnt; i++) {
-		uint32_t word = xmb_frame_load(domain, i);
-
-		if (xmb_frame_word_state(word) == XMB_FRAME_APP) {
-			for (uint32_t k = 0; k < XMB_TRACKER_SLOTS; k++) {
-				if (!is_tx_slot(domain, i, k, who))
-					continue;
-				xmb_slot_release(cache, domain, i, k,
-						 XMB_OWNER_TX(who));
-				freed.slot_cnt++;
-			}
-			continue;
-		}
-		if ((word & 0xff7f) != xmb_frame_word(XMB_FRAME_HELD, who, 0))
-			continue;
-		go_home(cache, domain, i, false);
-		freed.tx_cnt++;
-	}
-	return freed;
+	return take_back(cache, domain, XMB_FRAME_HELD, who);
 }
 
 int xmb_handover_offer(struct xmb_cache *cache, struct xmb_chunk *chunk,
