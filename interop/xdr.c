@@ -404,7 +404,7 @@ int xmb_xdr_get_bool(struct xmb_xdr_decoder *decoder, bool *value)
 
 int xmb_xdr_get_u64(struct xmb_xdr_decoder *decoder, uint64_t *value)
 {
-	uint32_t high, low;
+	uint32_t high = 0, low;
 	int rc = peek_u32(decoder, UNIT, &low);
 
 	if (rc < 0)

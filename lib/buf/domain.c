@@ -33,6 +33,8 @@ int xmb_domain_add(struct xmb_domain *domain)
 {
 	int ret = -ENOSPC;
 
+	if (domain->region_len)
+		domain->inverse = UINT64_MAX / domain->region_len + 1;
 	pthread_mutex_lock(&table_lock);
 	/*
 	 * Start behind the id given last, so that a stale chunk of a domain

@@ -90,6 +90,7 @@ struct xmb_domain {
 	uint32_t region_cnt;
 	uint32_t last_len; /* bytes of the last region, <= region_len */
 	uint8_t id;	   /* its place in the table */
+	uint64_t inverse;  /* 2^64 / region_len, rounded up; add() sets it */
 	xmb_domain_release_fn *release;
 };
 
@@ -117,6 +118,24 @@ static inline uint32_t xmb_domain_region_len(const struct xmb_domain *domain,
 {
 	return region + 1 == domain->region_cnt ? domain->last_len
 						: domain->region_len;
+}
+
+/*
+ * Which region the byte addr of the area is in; past the last one for any addr
+ * that is outside.  A product in place of a division, which a received packet
+ * would wait for: exact below 2^64 / region_len, and larger than any region's
+ * number from there on.
+ */
+static inline uint64_t xmb_domain_region_at(const struct xmb_domain *domain,
+					    uint64_t addr)
+{
+#ifdef __SIZEOF_INT128__
+	__extension__ typedef unsigned __int128 wide;
+
+	return (uint64_t)((wide)addr * domain->inverse >> 64);
+#else
+	return addr / domain->region_len;
+#endif
 }
 
 static inline uint8_t *xmb_domain_data(const struct xmb_domain *domain,

@@ -117,8 +117,8 @@ static uint32_t find_tx_slot(const struct xmb_tracker *t, uint32_t who,
 static int complete_slot_of(struct xmb_cache *cache, struct xmb_domain *domain,
 			    uint32_t who, uint64_t addr)
 {
-	uint32_t region = (uint32_t)(addr / domain->region_len);
-	uint32_t off = (uint32_t)(addr % domain->region_len);
+	uint32_t region = (uint32_t)xmb_domain_region_at(domain, addr);
+	uint32_t off = (uint32_t)(addr - (uint64_t)region * domain->region_len);
 	uint32_t k = find_tx_slot(&domain->trackers[region], who, off);
 
 	if (k == XMB_TRACKER_SLOTS)
@@ -131,7 +131,7 @@ int xmb_handover_complete_slot(struct xmb_cache *cache, uint32_t who,
 			       uint64_t addr)
 {
 	struct xmb_domain *domain = &cache->pool->domain;
-	uint64_t region = addr / domain->region_len;
+	uint64_t region = xmb_domain_region_at(domain, addr);
 	uint32_t word;
 
 	if (region >= domain->region_cnt)
@@ -165,7 +165,7 @@ static void go_home(struct xmb_cache *cache, struct xmb_domain *domain,
 int xmb_handover_complete_of(struct xmb_cache *cache, struct xmb_domain *domain,
 			     uint32_t who, uint64_t addr)
 {
-	uint64_t region = addr / domain->region_len;
+	uint64_t region = xmb_domain_region_at(domain, addr);
 	uint32_t word;
 
 	if (region >= domain->region_cnt)
@@ -188,7 +188,7 @@ uint32_t xmb_handover_tx_end(const struct xmb_pool *pool, uint32_t who,
 			     uint64_t addr)
 {
 	const struct xmb_domain *domain = &pool->domain;
-	uint64_t region = addr / domain->region_len;
+	uint64_t region = xmb_domain_region_at(domain, addr);
 	const struct xmb_tracker *t;
 	uint32_t k, word;
 
@@ -198,7 +198,8 @@ uint32_t xmb_handover_tx_end(const struct xmb_pool *pool, uint32_t who,
 	if (is_in(word, XMB_FRAME_TX, who) || is_in(word, XMB_FRAME_HELD, who))
 		return domain->region_len;
 	t = &domain->trackers[region];
-	k = find_tx_slot(t, who, (uint32_t)(addr % domain->region_len));
+	k = find_tx_slot(t, who,
+			 (uint32_t)(addr - region * domain->region_len));
 	if (k == XMB_TRACKER_SLOTS)
 		return 0;
 	return xmb_slot_end(
@@ -209,7 +210,7 @@ int xmb_handover_complete_held(struct xmb_cache *cache, uint32_t who,
 			       uint64_t addr)
 {
 	struct xmb_domain *domain = &cache->pool->domain;
-	uint64_t region = addr / domain->region_len;
+	uint64_t region = xmb_domain_region_at(domain, addr);
 
 	if (region >= domain->region_cnt ||
 	    !is_in(xmb_frame_load(domain, (uint32_t)region), XMB_FRAME_HELD,

@@ -54,8 +54,8 @@ static inline int xmb_handover_rx(struct xmb_cache *cache, uint32_t who,
 				  struct xmb_chunk *chunk)
 {
 	const struct xmb_domain *domain = &cache->pool->domain;
-	uint64_t region = addr / domain->region_len;
-	uint32_t off = (uint32_t)(addr % domain->region_len);
+	uint64_t region = xmb_domain_region_at(domain, addr);
+	uint32_t off = (uint32_t)(addr - region * domain->region_len);
 	uint32_t word;
 
 	if (XMB_UNLIKELY(region >= domain->region_cnt ||
@@ -116,7 +116,7 @@ static inline int xmb_handover_complete(struct xmb_cache *cache, uint32_t who,
 					uint64_t addr)
 {
 	struct xmb_domain *domain = &cache->pool->domain;
-	uint64_t region = addr / domain->region_len;
+	uint64_t region = xmb_domain_region_at(domain, addr);
 	uint32_t word;
 
 	if (XMB_UNLIKELY(region >= domain->region_cnt))

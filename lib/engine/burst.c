@@ -13,9 +13,9 @@
 static uint32_t complete_csums(struct xmb_worker *w, struct xmb_multibuf *mbs,
 			       uint32_t cnt)
 {
-	uint32_t done = 0, left = 0;
+	uint32_t done = 0, left = xmb_csum_count_complete(mbs, cnt);
 
-	for (uint32_t i = 0; i < cnt; i++) {
+	for (uint32_t i = left; i < cnt; i++) {
 		int rc = xmb_csum_complete(&mbs[i]);
 
 		done += rc == 1;

@@ -25,8 +25,6 @@ static uint32_t serve(struct xmb_worker *w, const struct worker_rx *rx,
 
 	xmb_xsk_refill(rx->xsk, &w->cache, now_ns);
 	burst.cnt = xmb_xsk_recv(rx->xsk, &w->cache, mbs, XMB_ENGINE_BURST);
-	for (uint32_t i = 0; i < burst.cnt; i++)
-		__builtin_prefetch(xmb_chunk_data(&mbs[i].c[0]));
 	if (burst.cnt)
 		xmb_burst_handle(&burst, w->engine->has_partial_csum[rx->port]);
 	return burst.cnt;

@@ -116,37 +116,54 @@ static uint16_t load16(const uint8_t *at)
 	return v;
 }
 
+/* Whether x is a multiple of 65,535: its inverse modulo 2^64 divides it. */
+static bool is_zero_sum(uint64_t x)
+{
+	const uint64_t ones = UINT64_C(0x0001000100010001);
+
+	return x * -ones <= ones;
+}
+
 /*
- * What nearly all packets are: one chunk, no tag, IPv4 without options, whole,
- * TCP or UDP of sound lengths, and a checksum that is not the pseudo-header's
- * sum.  False: xmb_parse() has to look.
+ * What nearly all packets are: one chunk, no tag, IPv4 without options, TCP or
+ * UDP, and in the checksum's place not P.  Whether they are whole, fragments or
+ * malformed does not matter then: nothing of them would be finished.  False:
+ * xmb_csum_complete() has to look.
  */
-static bool is_plainly_complete(const struct xmb_multibuf *mb)
+static inline bool is_plainly_complete(const struct xmb_multibuf *mb)
 {
 	const uint8_t *ip, *l4;
-	uint32_t ip_len, l4_len, addr[2];
-	uint64_t sum;
+	uint16_t l4_len, field;
+	uint32_t addr[2];
 
-	if (mb->cnt != 1 || mb->inline_cnt != 1 || mb->len < 14 + 20 + 8)
+	if (XMB_UNLIKELY(mb->shape != XMB_MULTIBUF_SHAPE(1) ||
+			 mb->len < 14 + 20 + TCP_CSUM_OFF + 2))
 		return false;
 	ip = xmb_chunk_data(&mb->c[0]) + 14;
 	l4 = ip + 20;
-	ip_len = be16toh(load16(ip + 2));
-	if (load16(ip - 2) != htobe16(ETH_P_IP) || ip[0] != 0x45 ||
-	    (load16(ip + 6) & htobe16(0x3fff)) || ip_len > mb->len - 14 ||
-	    ip_len < 20 + 8)
+	if (load16(ip - 2) != htobe16(ETH_P_IP) || ip[0] != 0x45)
 		return false;
-	l4_len = ip_len - 20;
 	memcpy(addr, ip + IPV4_ADDR_OFF, sizeof(addr));
-	sum = (uint64_t)addr[0] + addr[1] + htobe16(ip[9]) +
-	      htobe16((uint16_t)l4_len);
-	if (ip[9] == IPPROTO_UDP)
-		return load16(l4 + UDP_LEN_OFF) == htobe16((uint16_t)l4_len) &&
-		       load16(l4 + UDP_CSUM_OFF) != fold(sum);
-	if (ip[9] != IPPROTO_TCP || l4_len < 20 || l4[12] >> 4 < 5 ||
-	    (uint32_t)(l4[12] >> 4) * 4 > l4_len)
+	if (ip[9] == IPPROTO_UDP) {
+		l4_len = load16(l4 + UDP_LEN_OFF);
+		field = load16(l4 + UDP_CSUM_OFF);
+	} else if (ip[9] == IPPROTO_TCP) {
+		l4_len = htobe16((uint16_t)(be16toh(load16(ip + 2)) - 20));
+		field = load16(l4 + TCP_CSUM_OFF);
+	} else {
 		return false;
-	return load16(l4 + TCP_CSUM_OFF) != fold(sum);
+	}
+	return !is_zero_sum((uint64_t)addr[0] + addr[1] + htobe16(ip[9]) +
+			    l4_len + (0xffff - (uint32_t)field));
+}
+
+uint32_t xmb_csum_count_complete(const struct xmb_multibuf *mbs, uint32_t cnt)
+{
+	uint32_t n = 0;
+
+	while (n < cnt && is_plainly_complete(&mbs[n]))
+		n++;
+	return n;
 }
 
 int xmb_csum_complete(struct xmb_multibuf *mb)
@@ -154,11 +171,8 @@ int xmb_csum_complete(struct xmb_multibuf *mb)
 	uint32_t field_off, l4_len, sum;
 	struct xmb_parse p;
 	uint8_t field[2];
-	int err;
+	int err = xmb_parse(mb, &p);
 
-	if (XMB_LIKELY(is_plainly_complete(mb)))
-		return 0;
-	err = xmb_parse(mb, &p);
 	if (err)
 		return err;
 	if (p.l4_hdr_len == 0 || p.is_fragment || p.is_rerouted)

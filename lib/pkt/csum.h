@@ -60,4 +60,11 @@ XMB_API uint32_t xmb_csum_add(const struct xmb_multibuf *mb, size_t off,
  */
 XMB_API int xmb_csum_complete(struct xmb_multibuf *mb);
 
+/*
+ * How many of mbs, from the first on, one quick look finds to need none of
+ * this: so the first that complete() has to look at.
+ */
+XMB_API uint32_t xmb_csum_count_complete(const struct xmb_multibuf *mbs,
+					 uint32_t cnt);
+
 #endif /* XMBUF_PKT_CSUM_H */

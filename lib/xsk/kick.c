@@ -36,15 +36,19 @@ static int rx_kick(struct xmb_xsk *xsk)
 
 /*
  * A driver may run dry, and ask to be told, after the last fill was looked at:
- * so this is looked at in each turn, whether something was filled or not.
+ * so this is looked at in each turn, whether something was filled or not.  In
+ * copy mode nobody asks (xsk_set_rx_need_wakeup() is called by drivers alone),
+ * and the flag is on a line that the kernel writes for each burst.
  */
 void xsk_rx_wake(struct xmb_xsk *xsk)
 {
-	bool is_wanted =
-		xsk->fill.ring && xsk_ring_prod__needs_wakeup(&xsk->fill);
+	bool is_wanted;
 
+	if (XMB_LIKELY(!xsk->mode.is_zc && !xsk->is_busy))
+		return;
 	if (XMB_UNLIKELY(!xsk->rx.ring))
 		return;
+	is_wanted = xsk->fill.ring && xsk_ring_prod__needs_wakeup(&xsk->fill);
 	if (xsk->is_busy && !xmb_xsk_has_rx(xsk))
 		is_wanted = true;
 	if (XMB_LIKELY(!is_wanted))

@@ -70,6 +70,33 @@ static bool is_in_chain(const struct xmb_xsk *xsk)
 	return xsk->open_is_broken || !xmb_multibuf_is_empty(&xsk->open);
 }
 
+/*
+ * How many buffers wait.  The kernel writes its index from another CPU, maybe a
+ * far one, so it is read once a turn: what it said is what the level goes by.
+ */
+static uint32_t look(struct xmb_xsk *xsk)
+{
+	xsk->rx.cached_prod =
+		__atomic_load_n(xsk->rx.producer, __ATOMIC_ACQUIRE);
+	xsk->rx_depth = xmb_min_u32(xsk->rx.cached_prod - xsk->rx.cached_cons,
+				    xsk->rx.size);
+	return xsk->rx_depth;
+}
+
+/*
+ * The ring of the next burst is on its way while this one is handled.  Not its
+ * packets: who does not read them would take their lines from the CPU that is
+ * to write them again, which halves what a receiver on a far CPU gets.
+ */
+static void prefetch_descs(const struct xmb_xsk *xsk, uint32_t cnt)
+{
+	const uint32_t each = XMB_CACHE_LINE / sizeof(struct xdp_desc);
+
+	for (uint32_t i = 0; i < cnt; i += each)
+		__builtin_prefetch(xsk_ring_cons__rx_desc(
+			&xsk->rx, xsk->rx.cached_cons + i));
+}
+
 uint32_t xmb_xsk_recv(struct xmb_xsk *xsk, struct xmb_cache *cache,
 		      struct xmb_multibuf *mbs, uint32_t cnt)
 {
@@ -79,9 +106,11 @@ uint32_t xmb_xsk_recv(struct xmb_xsk *xsk, struct xmb_cache *cache,
 
 	if (XMB_UNLIKELY(!xsk->rx.ring))
 		return 0;
-	n = xsk_ring_cons__peek(&xsk->rx, cnt, &idx);
+	n = xmb_min_u32(cnt, look(xsk));
 	if (n == 0)
 		return 0;
+	idx = xsk->rx.cached_cons;
+	xsk->rx.cached_cons += n;
 	for (uint32_t i = 0; i < n; i++) {
 		/* The kernel may write the ring: read each word once. */
 		struct xdp_desc desc =
@@ -112,7 +141,8 @@ uint32_t xmb_xsk_recv(struct xmb_xsk *xsk, struct xmb_cache *cache,
 		bytes += mb->len;
 		got++;
 	}
-	xsk_ring_cons__release(&xsk->rx, n);
+	xsk_show(xsk->rx.consumer, xsk->rx.cached_cons);
+	prefetch_descs(xsk, xmb_min_u32(xsk->rx_depth - n, cnt));
 	count_set(&xsk->fill_cnt, count_get(&xsk->fill_cnt) - taken);
 	xsk_count(xsk, XMB_XSK_RX_PACKETS, got);
 	xsk_count(xsk, XMB_XSK_RX_BYTES, bytes);
@@ -124,12 +154,6 @@ bool xmb_xsk_has_rx(const struct xmb_xsk *xsk)
 	return xsk->rx.ring &&
 	       __atomic_load_n(xsk->rx.producer, __ATOMIC_ACQUIRE) !=
 		       xsk->rx.cached_cons;
-}
-
-static uint32_t rx_depth(const struct xmb_xsk *xsk)
-{
-	return __atomic_load_n(xsk->rx.producer, __ATOMIC_RELAXED) -
-	       xsk->rx.cached_cons + xsk_sibs_unread(xsk);
 }
 
 /* Has the kernel dropped for want of frames since the last look? */
@@ -153,10 +177,11 @@ static bool is_starved(struct xmb_xsk *xsk, uint64_t now_ns)
 
 static void adapt(struct xmb_xsk *xsk, uint64_t now_ns)
 {
-	bool raised = xmb_level_poll(&xsk->level, rx_depth(xsk));
+	uint32_t depth = xsk->rx_depth + xsk_sibs_unread(xsk);
+	bool raised = xmb_level_poll(&xsk->level, depth);
 
 	/* Asking costs a system call: only while frames are all used up. */
-	if (rx_depth(xsk) + REFILL_MIN >= xsk->level.level / 2 &&
+	if (depth + REFILL_MIN >= xsk->level.level / 2 &&
 	    is_starved(xsk, now_ns))
 		raised |= xmb_level_starved(&xsk->level);
 	if (raised)
@@ -179,18 +204,23 @@ static uint32_t fill_run(struct xmb_xsk *xsk, struct xmb_cache *cache,
 	return n;
 }
 
-/* Give the kernel up to want frames more. */
-static void fill(struct xmb_xsk *xsk, struct xmb_cache *cache, uint32_t want)
+/*
+ * Give the kernel up to want frames more than the have that it has: these may
+ * all be in the fill ring still, and no more are, so that its index, which is
+ * on a line that the kernel writes, need not be read.
+ */
+static void fill(struct xmb_xsk *xsk, struct xmb_cache *cache, uint32_t have,
+		 uint32_t want)
 {
 	uint32_t n;
 
-	want = xmb_min_u32(want, xsk_prod_nb_free(&xsk->fill, want));
+	want = xmb_min_u32(want, xsk->fill.size - have);
 	n = fill_run(xsk, cache, want);
 	if (n && n < want) /* the ring wrapped, or the pool is empty */
 		n += fill_run(xsk, cache, want - n);
 	if (n == 0)
 		return;
-	xsk_ring_prod__submit(&xsk->fill, n);
+	xsk_show(xsk->fill.producer, xsk->fill.cached_prod);
 	count_set(&xsk->fill_cnt, count_get(&xsk->fill_cnt) + n);
 }
 
@@ -206,7 +236,7 @@ void xmb_xsk_refill(struct xmb_xsk *xsk, struct xmb_cache *cache,
 	adapt(xsk, now_ns);
 	if (have + REFILL_MIN <= xsk->level.level ||
 	    have < xmb_min_u32(REFILL_MIN, xsk->level.level))
-		fill(xsk, cache, xsk->level.level - have);
+		fill(xsk, cache, have, xsk->level.level - have);
 	xsk_rx_wake(xsk);
 }
 
@@ -215,7 +245,7 @@ void xmb_xsk_refill_idle(struct xmb_xsk *xsk, struct xmb_cache *cache)
 	uint32_t have = xsk_family_fill(xsk);
 
 	if (have < xsk->level.max)
-		fill(xsk, cache, xsk->level.max - have);
+		fill(xsk, cache, have, xsk->level.max - have);
 	xsk_rx_wake(xsk);
 }
 

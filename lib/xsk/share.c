@@ -102,7 +102,7 @@ static void drain_rx(struct xmb_xsk *xsk, struct xmb_cache *cache)
 	if (n == 0)
 		return;
 	xsk->rx.cached_cons += n;
-	xsk_ring_cons__release(&xsk->rx, n);
+	xsk_show(xsk->rx.consumer, xsk->rx.cached_cons);
 	count_set(&xsk->fill_cnt, count_get(&xsk->fill_cnt) - taken);
 	xsk_count(xsk, XMB_XSK_RX_UNREAD, packets);
 }

@@ -254,7 +254,7 @@ static uint32_t send_plain(struct xmb_xsk *xsk, struct xmb_cache *cache,
 uint32_t xmb_xsk_send(struct xmb_xsk *xsk, struct xmb_cache *cache,
 		      struct xmb_multibuf *mbs, uint32_t cnt)
 {
-	uint32_t first = xsk->tx.cached_prod, posted = 0, i = 0;
+	uint32_t posted = 0, i = 0;
 
 	while (i < cnt) {
 		uint32_t n = send_plain(xsk, cache, mbs + i, cnt - i);
@@ -271,7 +271,7 @@ uint32_t xmb_xsk_send(struct xmb_xsk *xsk, struct xmb_cache *cache,
 		i++;
 	}
 	if (posted) {
-		xsk_ring_prod__submit(&xsk->tx, xsk->tx.cached_prod - first);
+		xsk_show(xsk->tx.producer, xsk->tx.cached_prod);
 		xsk_count(xsk, XMB_XSK_TX_PACKETS, posted);
 	}
 	return i;
@@ -341,7 +341,7 @@ uint32_t xmb_xsk_reap(struct xmb_xsk *xsk, struct xmb_cache *cache)
 		slots += got == COMPLETED_SLOT;
 		others += got == COMPLETED_SIBLING;
 	}
-	xsk_ring_cons__release(&xsk->comp, n);
+	xsk_show(xsk->comp.consumer, xsk->comp.cached_cons);
 	count_done(xsk, frames, slots);
 	xsk_count(xsk, XMB_XSK_TX_COMPLETED, frames + slots);
 	if (XMB_UNLIKELY(frames + slots + others < n))

@@ -75,6 +75,7 @@ struct xmb_xsk {
 	 * the sum of all, modulo 2^32 (see family_fill()).
 	 */
 	_Atomic uint32_t fill_cnt;
+	uint32_t rx_depth; /* buffers that the last recv() found */
 	struct xmb_level level;
 	_Atomic uint32_t level_seen; /* level.level, for any thread */
 	struct xmb_multibuf open; /* head of a chain that is not complete */
@@ -125,6 +126,16 @@ static inline uint64_t xsk_flat_addr(const struct xmb_xsk *xsk, uint64_t addr)
 		return addr;
 	return (addr & XSK_UNALIGNED_BUF_ADDR_MASK) +
 	       (addr >> XSK_UNALIGNED_BUF_OFFSET_SHIFT);
+}
+
+/*
+ * Show the kernel what was written to a ring, or that what was read may be
+ * written again.  The index is ours: it is not loaded back from its line, which
+ * the kernel reads.
+ */
+static inline void xsk_show(uint32_t *index, uint32_t value)
+{
+	__atomic_store_n(index, value, __ATOMIC_RELEASE);
 }
 
 /* What is in TX; acquires what the reaping thread did before it said so. */

@@ -286,7 +286,12 @@ Test(xsk_rx, a_fill_ring_that_asks_for_it_is_kicked_until_it_does_not)
 		tap_send_made(ltap, 100, i);
 	wait_for_rx(32);
 	cr_assert(eq(u32, xmb_xsk_recv(left, &lab.cache, mbs, 32), 32));
+	/* In copy mode nobody asks, and nobody looks. */
+	*left->fill.flags = XDP_RING_NEED_WAKEUP;
+	xmb_xsk_refill(left, &lab.cache, xmb_clock_ns());
+	cr_expect(eq(int, kicked.rx_cnt, 0));
 	/* As a driver in zero copy that ran dry. */
+	left->mode.is_zc = true;
 	*left->fill.flags = XDP_RING_NEED_WAKEUP;
 	xmb_xsk_refill(left, &lab.cache, xmb_clock_ns());
 	cr_expect(eq(int, kicked.rx_cnt, 1));
