@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "bench.h"
 
+/* Generated: one string longer than ISO C promises to take, int as size_t. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Woverlength-strings"
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#include "bare.skel.h"
+#pragma GCC diagnostic pop
+
 #include <errno.h>
 #include <net/if.h>
 #include <stdlib.h>
@@ -12,7 +19,16 @@
  * bare: AF_XDP with nothing around it but libxdp: the least that can be done.
  * No frame is checked, owned or counted; addresses go round.  Its free list is
  * a stack and its fill rings hold --circulating frames, as xmbuf does it.
+ * Packets of several frames (--chains) go round descriptor by descriptor, and
+ * need a program of our own.
  */
+
+#ifndef XDP_USE_SG
+#define XDP_USE_SG (1 << 4)
+#endif
+#ifndef XDP_PKT_CONTD
+#define XDP_PKT_CONTD (1 << 0)
+#endif
 
 enum { FRAME_LEN = 2048, RING = 2048, BURST = 64, REFILL_MIN = 16 };
 
@@ -21,6 +37,8 @@ struct port {
 	struct xsk_ring_cons rx, comp;
 	struct xsk_ring_prod tx, fill;
 	uint32_t fill_cnt, tx_cnt; /* frames that the kernel has */
+	bool is_inside;		   /* the next frame is not a packet's first */
+	struct bare_bpf *prog;
 };
 
 static struct bench_opts opts;
@@ -28,11 +46,11 @@ static struct bench_meter meter;
 static struct port ports[2];
 static uint8_t *area;
 static uint64_t *free_list; /* a ring, used as a stack or a queue */
-static uint32_t head, tail, list_mask, circulating;
+static uint32_t head, tail, list_mask, circulating, frame_len;
 
 static void put(uint64_t addr)
 {
-	free_list[tail++ & list_mask] = addr & ~(uint64_t)(FRAME_LEN - 1);
+	free_list[tail++ & list_mask] = addr & ~(uint64_t)(frame_len - 1);
 }
 
 static uint64_t take(void)
@@ -123,7 +141,7 @@ static uint32_t send_turn(struct port *port)
 
 static uint32_t forward_turn(struct port *in, struct port *out)
 {
-	uint32_t from, to, n;
+	uint32_t from, to, n, packets = 0;
 
 	reap(out);
 	refill(in);
@@ -138,16 +156,34 @@ static uint32_t forward_turn(struct port *in, struct port *out)
 		const struct xdp_desc *desc =
 			xsk_ring_cons__rx_desc(&in->rx, from + i);
 
-		bench_macswap(area + desc->addr);
-		*xsk_ring_prod__tx_desc(&out->tx, to + i) =
-			(struct xdp_desc){ desc->addr, desc->len, 0 };
+		if (!in->is_inside)
+			bench_macswap(area + desc->addr);
+		in->is_inside = desc->options & XDP_PKT_CONTD;
+		packets += !in->is_inside;
+		*xsk_ring_prod__tx_desc(&out->tx, to + i) = *desc;
 	}
 	xsk_ring_cons__release(&in->rx, n);
 	xsk_ring_prod__submit(&out->tx, n);
 	in->fill_cnt -= n;
 	out->tx_cnt += n;
 	kick(out);
-	return n;
+	return packets;
+}
+
+/* libxdp's program takes no packets of several buffers. */
+static void steer(struct port *port, const char *dev)
+{
+	struct bare_bpf *prog = bare_bpf__open_and_load();
+
+	if (!prog)
+		bench_die("loading the BPF program", errno);
+	prog->links.bench_bare = bpf_program__attach_xdp(
+		prog->progs.bench_bare, (int)if_nametoindex(dev));
+	if (!prog->links.bench_bare)
+		bench_die("attaching the BPF program", errno);
+	if (xsk_socket__update_xskmap(port->xsk, bpf_map__fd(prog->maps.xsks)))
+		bench_die("steering to the socket", errno);
+	port->prog = prog;
 }
 
 static void open_port(struct port *port, struct xsk_umem *umem, const char *dev)
@@ -157,13 +193,20 @@ static void open_port(struct port *port, struct xsk_umem *umem, const char *dev)
 		.tx_size = RING,
 		.bind_flags = XDP_USE_NEED_WAKEUP,
 	};
-	int err = xsk_socket__create_shared(&port->xsk, dev, 0, umem, &port->rx,
-					    &port->tx, &port->fill, &port->comp,
-					    &config);
+	int err;
 
+	if (opts.has_chains) {
+		config.bind_flags |= XDP_USE_SG;
+		config.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD;
+	}
+	err = xsk_socket__create_shared(&port->xsk, dev, 0, umem, &port->rx,
+					&port->tx, &port->fill, &port->comp,
+					&config);
 	if (err)
 		bench_die(dev, -err);
 	refill(port);
+	if (opts.has_chains)
+		steer(port, dev);
 }
 
 static struct xsk_umem *map_umem(void)
@@ -171,21 +214,21 @@ static struct xsk_umem *map_umem(void)
 	struct xsk_umem_config config = {
 		.fill_size = RING,
 		.comp_size = RING,
-		.frame_size = FRAME_LEN,
+		.frame_size = frame_len,
 	};
 	struct xsk_umem *umem;
 	int err;
 
 	while (list_mask + 1 < opts.frame_cnt)
 		list_mask = 2 * list_mask + 1;
-	area = bench_map((size_t)opts.frame_cnt * FRAME_LEN);
+	area = bench_map((size_t)opts.frame_cnt * frame_len);
 	free_list = bench_map((list_mask + 1) * sizeof(*free_list));
 	for (uint32_t i = opts.frame_cnt; i-- > 0;) {
-		bench_packet(area + (uint64_t)i * FRAME_LEN, FRAME_LEN);
-		put((uint64_t)i * FRAME_LEN);
+		bench_packet(area + (uint64_t)i * frame_len, frame_len);
+		put((uint64_t)i * frame_len);
 	}
 	err = xsk_umem__create(&umem, area,
-			       (uint64_t)opts.frame_cnt * FRAME_LEN,
+			       (uint64_t)opts.frame_cnt * frame_len,
 			       &ports[0].fill, &ports[0].comp, &config);
 	if (err)
 		bench_die("xsk_umem__create", -err);
@@ -213,6 +256,7 @@ int main(int argc, char **argv)
 
 	bench_parse(argc, argv, &opts);
 	circulating = opts.circulating ? opts.circulating : RING;
+	frame_len = opts.frame_len ? opts.frame_len : FRAME_LEN;
 	umem = map_umem();
 	open_port(&ports[0], umem, opts.dev);
 	if (opts.mode == BENCH_FORWARD)
@@ -226,8 +270,10 @@ int main(int argc, char **argv)
 		bench_stall(&opts, &meter);
 	}
 	result = bench_meter_result(&meter);
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2; i++) {
+		bare_bpf__destroy(ports[i].prog);
 		xsk_socket__delete(ports[i].xsk);
+	}
 	xsk_umem__delete(umem);
 	bench_say_result(&result);
 	return 0;

@@ -19,12 +19,14 @@ enum {
 	OPT_OUT,
 	OPT_LEN,
 	OPT_FRAMES,
+	OPT_FRAME_LEN,
 	OPT_CIRCULATING,
 	OPT_WORKERS,
 	OPT_STALL,
 	OPT_EACH,
 	OPT_SECONDS,
 	OPT_FIFO,
+	OPT_CHAINS,
 };
 
 static const struct argp_option options[] = {
@@ -33,6 +35,8 @@ static const struct argp_option options[] = {
 	{ "out", OPT_OUT, "DEV", 0, "The other device to forward with", 0 },
 	{ "len", OPT_LEN, "BYTES", 0, "Of a sent frame [64]", 0 },
 	{ "frames", OPT_FRAMES, "N", 0, "Frames of memory [65536]", 0 },
+	{ "frame-len", OPT_FRAME_LEN, "BYTES", 0,
+	  "Of a frame of memory [the program's own]", 0 },
 	{ "circulating", OPT_CIRCULATING, "N", 0,
 	  "Frames that the kernel has at a time [the program's own]", 0 },
 	{ "workers", OPT_WORKERS, "N", 0,
@@ -40,6 +44,9 @@ static const struct argp_option options[] = {
 	{ "stall", OPT_STALL, "US", 0, "Pause while receiving", 0 },
 	{ "each", OPT_EACH, "US", 0, "How often to pause [2000]", 0 },
 	{ "seconds", OPT_SECONDS, "S", 0, "End by itself [60]", 0 },
+	{ "chains", OPT_CHAINS, NULL, 0,
+	  "Take packets of several frames [where the program must be told]",
+	  0 },
 	{ "fifo", OPT_FIFO, NULL, 0, "Use the longest free frame first", 0 },
 	{ 0 },
 };
@@ -89,6 +96,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_FRAMES:
 		opts->frame_cnt = number(state, arg, 64, 1 << 20);
 		return 0;
+	case OPT_FRAME_LEN:
+		opts->frame_len = number(state, arg, 2048, 4096);
+		return 0;
 	case OPT_CIRCULATING:
 		opts->circulating = number(state, arg, 16, 2048);
 		return 0;
@@ -107,6 +117,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_FIFO:
 		opts->is_fifo = true;
+		return 0;
+	case OPT_CHAINS:
+		opts->has_chains = true;
 		return 0;
 	case ARGP_KEY_END:
 		if (!opts->dev || (opts->mode == BENCH_FORWARD && !opts->out))

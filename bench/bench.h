@@ -34,12 +34,14 @@ struct bench_opts {
 	const char *out; /* forward: the other device */
 	uint32_t len;	 /* txonly: bytes of a frame */
 	uint32_t frame_cnt;
+	uint32_t frame_len;   /* of memory; 0: own */
 	uint32_t circulating; /* frames that the kernel has at a time; 0: own */
 	uint32_t worker_cnt;  /* forward: a pipeline of so many; 0: none */
 	uint64_t stall_ns;    /* rxdrop: pause this long ... */
 	uint64_t stall_each_ns; /* ... once in this time */
 	double seconds;
 	bool is_fifo; /* the free list is a queue, not a stack */
+	bool has_chains;
 };
 
 struct bench_result {
@@ -93,7 +95,7 @@ void bench_say_result(const struct bench_result *result);
 
 enum { BENCH_HEADER_LEN = 42 };
 
-/* A UDP packet to nobody, len bytes with its MAC header, 60..2048. */
+/* A UDP packet to nobody, len bytes with its MAC header, 60..9000. */
 void bench_packet(uint8_t *packet, uint32_t len);
 
 static inline void bench_macswap(uint8_t *packet)

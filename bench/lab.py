@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The network that scripts/bench measures in, and the programs that run there."""
 import atexit
+import contextlib
 import os
 import signal
 import subprocess
@@ -77,3 +78,27 @@ def lab_down():
     for ns in ("gen", "dut", "sink"):
         if os.path.exists(f"/run/netns/{TAG}-{ns}"):
             subprocess.run(["ip", "netns", "delete", f"{TAG}-{ns}"], check=False)
+
+
+@contextlib.contextmanager
+def mtu(value):
+    """Another MTU on all four devices, for a while."""
+    def put(size):
+        for ns, dev in (("gen", "gen0"), ("dut", "left"), ("dut", "right"), ("sink", "sink0")):
+            run("ip", "-n", f"{TAG}-{ns}", "link", "set", dev, "mtu", size)
+    put(value)
+    try:
+        yield
+    finally:
+        put(1500)
+
+
+@contextlib.contextmanager
+def pinned(cpu):
+    """This process on one CPU, for a while."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {cpu})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

@@ -81,6 +81,7 @@ static void run_engine(struct bench_result *result)
 		.mode = opts.worker_cnt ? XMB_ENGINE_PIPELINE : XMB_ENGINE_RTC,
 		.worker_cnt = opts.worker_cnt,
 		.umem.frame_cnt = opts.frame_cnt,
+		.umem.frame_len = opts.frame_len,
 		.duration_ns = (uint64_t)(opts.seconds * 1e9),
 		.tick = on_tick,
 		.tick_arg = result,

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What scripts/bench says of what it measured: a table, JSON, or Markdown."""
 import statistics
+import textwrap
 from typing import NamedTuple
 
 FOREIGN_MAX = 0.04   # of the window: more user time of others spoils a round
 
 
 class Row(NamedTuple):
-    """What was measured turn about: {contender: [sample, ...]}."""
+    """What was measured turn about: {contender: [sample, ...]}; None: it cannot."""
     name: str
     unit: str
     what: str
     samples: dict
+    remark: str = ""
 
 
 def median(samples, key="value"):
@@ -30,15 +32,15 @@ def ratio(unit, ours, peer):
     """Above 1 we are better."""
     if unit == "lost/million":
         return (1e6 - ours) / (1e6 - peer) if peer < 1e6 else float("inf")
-    pair = (ours, peer) if unit == "Mpps" else (peer, ours)
+    pair = (ours, peer) if unit in ("Mpps", "Gbit/s") else (peer, ours)
     return pair[0] / pair[1] if pair[1] else float("inf")
 
 
-def peers_of(bench, samples):
+def peers_of(unit, samples):
     """All but us; of the bare loops the best one alone."""
     bare = [n for n in samples if n.startswith("bare") and samples[n]]
     if bare:
-        best = min if bench == "stall" else max
+        best = min if unit == "lost/million" else max
         chosen = best(bare, key=lambda n: median(samples[n]))
     return [n for n in samples
             if not n.startswith("xmbuf") and samples[n] and (n not in bare or n == chosen)]
@@ -52,7 +54,7 @@ def objects(bench, row):
     samples = row.samples
     if not samples["xmbuf"]:
         return
-    for peer in peers_of(bench, samples):
+    for peer in peers_of(row.unit, samples):
         for key, name, of in (("value", row.name, row.unit),
                               ("busy_ns", f"{row.name} busy", "ns/packet"),
                               ("turn_ns", f"{row.name} busy+kernel", "ns/packet")):
@@ -63,7 +65,8 @@ def objects(bench, row):
             yield {"bench": bench, "row": name, "unit": of, "ours": round(ours, 4),
                    "peer": peer, "peer_value": round(theirs, 4),
                    "ratio": round(ratio(of, ours, theirs), 4),
-                   "rounds": min(map(len, lists)), "spread": spread(*lists)}
+                   "rounds": min(map(len, lists)), "spread": spread(*lists),
+                   **({"remark": row.remark} if row.remark and key == "value" else {})}
     if len(samples) == 1:
         values = [s["value"] for s in samples["xmbuf"]]
         yield {"bench": bench, "row": row.name, "unit": row.unit,
@@ -78,6 +81,9 @@ def print_table(bench, row):
     print(f"  {'':15}{'min':>9}{'median':>9}{'max':>9}{'busy ns':>9}{'kernel':>8}"
           f"{'sum':>8}{'ours/it':>9}  rounds")
     for name, rounds in samples.items():
+        if rounds is None:
+            print(f"  {name:15}{'-':>9}{'-':>9}{'-':>9}")
+            continue
         if not rounds:
             print(f"  {name:15} no round succeeded")
             continue
@@ -93,13 +99,16 @@ def print_table(bench, row):
         disturbed = sum(s.get("foreign", 0) > FOREIGN_MAX for s in rounds)
         note = f" ({disturbed} disturbed)" if disturbed else ""
         print(f"  {name:15}{''.join(cells)}  {len(rounds)}{note}", flush=True)
+    if row.remark:
+        print(textwrap.fill(row.remark, 92, initial_indent="  ", subsequent_indent="  "))
     busy = [median(samples.get(n, []), "busy_ns") for n in ("xmbuf", "rtc")]
     if None not in busy:
         print(f"  the hop to a worker and back: {busy[0] - busy[1]:.1f} busy ns a packet")
 
 
 def number(value):
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+    digits = 0 if value >= 100 or value == 0 else 1 if value >= 1 else 2
+    return f"{value:.{digits}f}"
 
 
 def markdown(bench, rows):
@@ -117,8 +126,13 @@ def markdown(bench, rows):
         cells = []
         for name in names:
             value = median(row.samples.get(name) or [])
-            cells.append("-" if value is None else number(value) if name == "xmbuf" or not value
+            is_bare = name == "xmbuf" or not value or row.unit == "lost/million"
+            cells.append("-" if value is None else number(value) if is_bare
                          else f"{number(value)} ({ours / value:.2f})")
-        widths = [[s["value"] for s in rounds] for rounds in row.samples.values()]
+        widths = [[s["value"] for s in rounds or []] for rounds in row.samples.values()]
+        spread_cell = "-" if row.unit == "lost/million" else f"{100 * spread(*widths):.0f} %"
         print(f"| {row.what or row.name} | {row.unit} | {' | '.join(cells)} | "
-              f"{100 * spread(*widths):.0f} % |")
+              f"{spread_cell} |")
+    for row in rows:
+        if row.remark:
+            print(f"\n{row.what or row.name}, {row.unit}: {row.remark}")
