@@ -125,10 +125,10 @@ static bool is_zero_sum(uint64_t x)
 }
 
 /*
- * What nearly all packets are: one chunk, no tag, IPv4 without options, TCP or
- * UDP, and in the checksum's place not P.  Whether they are whole, fragments or
- * malformed does not matter then: nothing of them would be finished.  False:
- * xmb_csum_complete() has to look.
+ * What nearly all packets are: headers in one chunk, no tag, IPv4 without
+ * options, TCP or UDP, and in the checksum's place not P.  Whether they are
+ * whole, fragments or malformed does not matter then: nothing of them would be
+ * finished.  False: xmb_csum_complete() has to look.
  */
 static inline bool is_plainly_complete(const struct xmb_multibuf *mb)
 {
@@ -136,8 +136,7 @@ static inline bool is_plainly_complete(const struct xmb_multibuf *mb)
 	uint16_t l4_len, field;
 	uint32_t addr[2];
 
-	if (XMB_UNLIKELY(mb->shape != XMB_MULTIBUF_SHAPE(1) ||
-			 mb->len < 14 + 20 + TCP_CSUM_OFF + 2))
+	if (XMB_UNLIKELY(mb->inline_cnt == 0 || mb->c[0].len < 14 + 20 + 8))
 		return false;
 	ip = xmb_chunk_data(&mb->c[0]) + 14;
 	l4 = ip + 20;
@@ -147,7 +146,8 @@ static inline bool is_plainly_complete(const struct xmb_multibuf *mb)
 	if (ip[9] == IPPROTO_UDP) {
 		l4_len = load16(l4 + UDP_LEN_OFF);
 		field = load16(l4 + UDP_CSUM_OFF);
-	} else if (ip[9] == IPPROTO_TCP) {
+	} else if (ip[9] == IPPROTO_TCP &&
+		   mb->c[0].len >= 14 + 20 + TCP_CSUM_OFF + 2) {
 		l4_len = htobe16((uint16_t)(be16toh(load16(ip + 2)) - 20));
 		field = load16(l4 + TCP_CSUM_OFF);
 	} else {

@@ -159,8 +159,8 @@ static int size_rings(struct xmb_xsk *xsk)
 	for (int i = FILL; i <= TX; i++) {
 		uint32_t cnt = ring_len(xsk, i);
 
-		if (cnt && setsockopt(xsk->fd, SOL_XDP, which[i], &cnt,
-				      sizeof(cnt)))
+		if (cnt &&
+		    setsockopt(xsk->fd, SOL_XDP, which[i], &cnt, sizeof(cnt)))
 			return refuse(xsk, -errno, "size the rings",
 				      "ask for smaller ones");
 	}
@@ -215,8 +215,8 @@ static int map_rings(struct xmb_xsk *xsk)
 			      "this kernel has no need_wakeup: 5.4 is needed");
 	if (!map_ring(xsk, FILL, XDP_UMEM_PGOFF_FILL_RING, off.fr.desc,
 		      sizeof(uint64_t)) ||
-	    !map_ring(xsk, COMP, XDP_UMEM_PGOFF_COMPLETION_RING,
-		      off.cr.desc, sizeof(uint64_t)) ||
+	    !map_ring(xsk, COMP, XDP_UMEM_PGOFF_COMPLETION_RING, off.cr.desc,
+		      sizeof(uint64_t)) ||
 	    !map_ring(xsk, RX, XDP_PGOFF_RX_RING, off.rx.desc,
 		      sizeof(struct xdp_desc)) ||
 	    !map_ring(xsk, TX, XDP_PGOFF_TX_RING, off.tx.desc,
@@ -423,8 +423,8 @@ static int bind_queue(struct xmb_xsk *xsk, uint64_t deadline_ns)
 		xsk->mode.is_zc = options.flags & XDP_OPTIONS_ZEROCOPY;
 	xsk->mode.frags_max = frags_max(xsk);
 	if (xsk->opts.frags_max)
-		xsk->mode.frags_max = xmb_min_u32(xsk->mode.frags_max,
-						  xsk->opts.frags_max);
+		xsk->mode.frags_max =
+			xmb_min_u32(xsk->mode.frags_max, xsk->opts.frags_max);
 	return 0;
 }
 
@@ -443,11 +443,18 @@ static uint32_t fill_max(const struct xmb_xsk *xsk)
 			   xsk->ring_cnt);
 }
 
+/* A pause costs packets, so the level is of packets, as long as they may be. */
+static uint32_t fill_base(const struct xmb_xsk *xsk)
+{
+	uint32_t room = xsk->umem->pool.domain.region_len - RX_OFFSET;
+	uint32_t frag_cnt = (xsk->opts.mtu + ETHER_LEN + room - 1) / room;
+
+	return xmb_or_u32(xsk->opts.fill_base, XMB_XSK_FILL_BASE * frag_cnt);
+}
+
 static int prefill(struct xmb_xsk *xsk, struct xmb_cache *cache)
 {
-	uint32_t base = xmb_or_u32(xsk->opts.fill_base, XMB_XSK_FILL_BASE);
-
-	xmb_level_init(&xsk->level, base, fill_max(xsk));
+	xmb_level_init(&xsk->level, fill_base(xsk), fill_max(xsk));
 	xmb_xsk_refill(xsk, cache, xmb_clock_ns());
 	if (count_get(&xsk->fill_cnt) >= xsk->level.base)
 		return 0;

@@ -166,7 +166,8 @@ struct xmb_xsk_opts {
 	enum xmb_xsk_bind bind;
 	uint32_t mtu;	    /* of the device: bytes behind the MAC header */
 	uint32_t ring_cnt;  /* entries of each ring; 0: XMB_XSK_RING_CNT */
-	uint32_t fill_base; /* lowest fill level; 0: XMB_XSK_FILL_BASE */
+	uint32_t fill_base; /* lowest fill level; 0: XMB_XSK_FILL_BASE packets
+			     * of the mtu */
 	uint32_t fill_max;  /* highest; 0: ring_cnt */
 	uint32_t tx_cap;    /* most frames in TX; 0: ring_cnt */
 	uint32_t frags_max; /* buffers a packet may have; 0: as the mode can */
