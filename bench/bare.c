@@ -29,6 +29,9 @@
 #ifndef XDP_PKT_CONTD
 #define XDP_PKT_CONTD (1 << 0)
 #endif
+#ifndef XDP_MAX_TX_SKB_BUDGET
+#define XDP_MAX_TX_SKB_BUDGET 9
+#endif
 
 enum { FRAME_LEN = 2048, RING = 2048, BURST = 64, REFILL_MIN = 16 };
 
@@ -46,7 +49,7 @@ static struct bench_meter meter;
 static struct port ports[2];
 static uint8_t *area;
 static uint64_t *free_list; /* a ring, used as a stack or a queue */
-static uint32_t head, tail, list_mask, circulating, frame_len;
+static uint32_t head, tail, list_mask, batch, circulating, frame_len;
 
 static void put(uint64_t addr)
 {
@@ -72,8 +75,11 @@ static void refill(struct port *port)
 
 static void reap(struct port *port)
 {
-	uint32_t idx, n = xsk_ring_cons__peek(&port->comp, 4 * BURST, &idx);
+	uint32_t idx, n;
 
+	if (opts.reaps_late && port->tx_cnt < RING / 2)
+		return;
+	n = xsk_ring_cons__peek(&port->comp, RING, &idx);
 	for (uint32_t i = 0; i < n; i++)
 		put(*xsk_ring_cons__comp_addr(&port->comp, idx + i));
 	if (n == 0)
@@ -99,12 +105,24 @@ static void kick(struct port *port)
 	meter.turn_kernel += xmb_clock_ticks() - start;
 }
 
+/* Fetch the packets of a batch that was received. */
+static void prefetch(const struct port *port, uint32_t idx, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		for (uint32_t off = 0; off < opts.prefetch; off += 64)
+			__builtin_prefetch(
+				area + off +
+				xsk_ring_cons__rx_desc(&port->rx, idx + i)
+					->addr);
+}
+
 static uint32_t drop_turn(struct port *port)
 {
 	uint32_t idx, n;
 
 	refill(port);
-	n = xsk_ring_cons__peek(&port->rx, BURST, &idx);
+	n = xsk_ring_cons__peek(&port->rx, batch, &idx);
+	prefetch(port, idx, n);
 	for (uint32_t i = 0; i < n; i++)
 		put(xsk_ring_cons__rx_desc(&port->rx, idx + i)->addr);
 	if (n == 0)
@@ -117,7 +135,7 @@ static uint32_t drop_turn(struct port *port)
 static uint32_t send_turn(struct port *port)
 {
 	static uint8_t header[FRAME_LEN];
-	uint32_t idx, n = BURST;
+	uint32_t idx, n = batch;
 
 	if (header[0] == 0)
 		bench_packet(header, opts.len);
@@ -145,9 +163,10 @@ static uint32_t forward_turn(struct port *in, struct port *out)
 
 	reap(out);
 	refill(in);
-	n = xsk_ring_cons__peek(&in->rx, BURST, &from);
+	n = xsk_ring_cons__peek(&in->rx, batch, &from);
 	if (n == 0)
 		return 0;
+	prefetch(in, from, n);
 	while (xsk_ring_prod__reserve(&out->tx, n, &to) != n) {
 		kick(out);
 		reap(out);
@@ -161,11 +180,18 @@ static uint32_t forward_turn(struct port *in, struct port *out)
 		in->is_inside = desc->options & XDP_PKT_CONTD;
 		packets += !in->is_inside;
 		*xsk_ring_prod__tx_desc(&out->tx, to + i) = *desc;
+		if (opts.kicks_each) {
+			xsk_ring_prod__submit(&out->tx, 1);
+			out->tx_cnt++;
+			kick(out);
+		}
 	}
 	xsk_ring_cons__release(&in->rx, n);
-	xsk_ring_prod__submit(&out->tx, n);
 	in->fill_cnt -= n;
-	out->tx_cnt += n;
+	if (!opts.kicks_each) {
+		xsk_ring_prod__submit(&out->tx, n);
+		out->tx_cnt += n;
+	}
 	kick(out);
 	return packets;
 }
@@ -204,6 +230,10 @@ static void open_port(struct port *port, struct xsk_umem *umem, const char *dev)
 					&config);
 	if (err)
 		bench_die(dev, -err);
+	if (opts.tx_budget && setsockopt(xsk_socket__fd(port->xsk), SOL_XDP,
+					 XDP_MAX_TX_SKB_BUDGET, &opts.tx_budget,
+					 sizeof(opts.tx_budget)))
+		bench_die("XDP_MAX_TX_SKB_BUDGET", errno);
 	refill(port);
 	if (opts.has_chains)
 		steer(port, dev);
@@ -256,6 +286,7 @@ int main(int argc, char **argv)
 
 	bench_parse(argc, argv, &opts);
 	circulating = opts.circulating ? opts.circulating : RING;
+	batch = opts.batch ? opts.batch : BURST;
 	frame_len = opts.frame_len ? opts.frame_len : FRAME_LEN;
 	umem = map_umem();
 	open_port(&ports[0], umem, opts.dev);

@@ -27,6 +27,11 @@ enum {
 	OPT_SECONDS,
 	OPT_FIFO,
 	OPT_CHAINS,
+	OPT_BATCH,
+	OPT_TX_BUDGET,
+	OPT_KICK_EACH,
+	OPT_REAP_LATE,
+	OPT_PREFETCH,
 };
 
 static const struct argp_option options[] = {
@@ -48,6 +53,13 @@ static const struct argp_option options[] = {
 	  "Take packets of several frames [where the program must be told]",
 	  0 },
 	{ "fifo", OPT_FIFO, NULL, 0, "Use the longest free frame first", 0 },
+	{ "batch", OPT_BATCH, "N", 0, "Packets a turn, at most [64]", 0 },
+	{ "tx-budget", OPT_TX_BUDGET, "N", 0, "Packets a kick [32]", 0 },
+	{ "kick-each", OPT_KICK_EACH, NULL, 0, "Kick for each packet", 0 },
+	{ "reap-late", OPT_REAP_LATE, NULL, 0,
+	  "Take completions when half the ring waits", 0 },
+	{ "prefetch", OPT_PREFETCH, "BYTES", 0,
+	  "Of each packet, when it was received [0]", 0 },
 	{ 0 },
 };
 
@@ -120,6 +132,21 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_CHAINS:
 		opts->has_chains = true;
+		return 0;
+	case OPT_BATCH:
+		opts->batch = number(state, arg, 1, 64);
+		return 0;
+	case OPT_TX_BUDGET:
+		opts->tx_budget = number(state, arg, 32, 2048);
+		return 0;
+	case OPT_KICK_EACH:
+		opts->kicks_each = true;
+		return 0;
+	case OPT_REAP_LATE:
+		opts->reaps_late = true;
+		return 0;
+	case OPT_PREFETCH:
+		opts->prefetch = number(state, arg, 64, LEN_MAX);
 		return 0;
 	case ARGP_KEY_END:
 		if (!opts->dev || (opts->mode == BENCH_FORWARD && !opts->out))

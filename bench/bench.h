@@ -42,6 +42,10 @@ struct bench_opts {
 	double seconds;
 	bool is_fifo; /* the free list is a queue, not a stack */
 	bool has_chains;
+	uint32_t batch;	    /* packets a turn, at most; 0: own */
+	uint32_t tx_budget; /* packets a kick; 0: the kernel's own, 32 */
+	bool kicks_each, reaps_late;
+	uint32_t prefetch; /* bytes of each packet, when it was received */
 };
 
 struct bench_result {

@@ -40,12 +40,10 @@ def rows_by_distance(row):
         yield row
         return
     known = {n: s for n, s in row.samples.items() if s is not None}
-    places = [p for p in ("near", "far") if any(place(s) == p for s in known["xmbuf"])]
+    places = [p for p in ("near", "far") if any(place(s) == p for s in known[row.ours])]
     for where in places or [None]:
         samples = {n: None if s is None else [x for x in s if place(x) == where]
                    for n, s in row.samples.items()}
-        if where == "far" and "near" in places and count({"xmbuf": samples["xmbuf"]}, "far") < 1:
-            continue
         ns = sorted(h for s in samples.values() for x in s or [] for h in x["hops"])
         yield row._replace(
             name=row.name if where != "far" or len(places) == 1 else f"{row.name} far",

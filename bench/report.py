@@ -14,6 +14,7 @@ class Row(NamedTuple):
     what: str
     samples: dict
     remark: str = ""
+    ours: str = "xmbuf"
 
 
 def median(samples, key="value"):
@@ -36,14 +37,14 @@ def ratio(unit, ours, peer):
     return pair[0] / pair[1] if pair[1] else float("inf")
 
 
-def peers_of(unit, samples):
+def peers_of(unit, samples, ours):
     """All but us; of the bare loops the best one alone."""
     bare = [n for n in samples if n.startswith("bare") and samples[n]]
     if bare:
         best = min if unit == "lost/million" else max
         chosen = best(bare, key=lambda n: median(samples[n]))
-    return [n for n in samples
-            if not n.startswith("xmbuf") and samples[n] and (n not in bare or n == chosen)]
+    return [n for n in samples if samples[n] and n != ours and not n.startswith("xmbuf")
+            and (n not in bare or n == chosen)]
 
 
 def objects(bench, row):
@@ -52,25 +53,25 @@ def objects(bench, row):
     Where no peer has such a step: one, of nobody.
     """
     samples = row.samples
-    if not samples["xmbuf"]:
+    if not samples[row.ours]:
         return
-    for peer in peers_of(row.unit, samples):
+    for peer in peers_of(row.unit, samples, row.ours):
         for key, name, of in (("value", row.name, row.unit),
                               ("busy_ns", f"{row.name} busy", "ns/packet"),
                               ("turn_ns", f"{row.name} busy+kernel", "ns/packet")):
-            ours, theirs = median(samples["xmbuf"], key), median(samples[peer], key)
+            ours, theirs = median(samples[row.ours], key), median(samples[peer], key)
             if ours is None or theirs is None:
                 continue
-            lists = [[s[key] for s in samples[n] if key in s] for n in ("xmbuf", peer)]
+            lists = [[s[key] for s in samples[n] if key in s] for n in (row.ours, peer)]
             yield {"bench": bench, "row": name, "unit": of, "ours": round(ours, 4),
                    "peer": peer, "peer_value": round(theirs, 4),
                    "ratio": round(ratio(of, ours, theirs), 4),
                    "rounds": min(map(len, lists)), "spread": spread(*lists),
                    **({"remark": row.remark} if row.remark and key == "value" else {})}
     if len(samples) == 1:
-        values = [s["value"] for s in samples["xmbuf"]]
+        values = [s["value"] for s in samples[row.ours]]
         yield {"bench": bench, "row": row.name, "unit": row.unit,
-               "ours": round(median(samples["xmbuf"]), 4), "peer": None,
+               "ours": round(median(samples[row.ours]), 4), "peer": None,
                "peer_value": None, "ratio": None, "rounds": len(values),
                "spread": spread(values)}
 
@@ -93,8 +94,8 @@ def print_table(bench, row):
         for key, width in (("busy_ns", 9), ("kernel_ns", 8), ("turn_ns", 8)):
             v = median(rounds, key)
             cells.append(f"{v:{width}.1f}" if v is not None else "-".rjust(width))
-        ours = samples["xmbuf"] and not name.startswith("xmbuf")
-        cells.append(f"{ratio(row.unit, median(samples['xmbuf']), median(rounds)):9.2f}"
+        ours = samples[row.ours] and name != row.ours and not name.startswith("xmbuf")
+        cells.append(f"{ratio(row.unit, median(samples[row.ours]), median(rounds)):9.2f}"
                      if ours else " " * 9)
         disturbed = sum(s.get("foreign", 0) > FOREIGN_MAX for s in rounds)
         note = f" ({disturbed} disturbed)" if disturbed else ""
@@ -113,7 +114,7 @@ def number(value):
 
 def markdown(bench, rows):
     """One table of a bench; a cell is the median and, in brackets, ours / its."""
-    rows = [row for row in rows if row.samples["xmbuf"]]
+    rows = [row for row in rows if row.samples[row.ours]]
     names = []
     for row in rows:
         names += [n for n in row.samples if n not in names]
@@ -122,11 +123,11 @@ def markdown(bench, rows):
     print(f"| step | unit | {' | '.join(names)} | spread |")
     print("|---|---" + "|---" * len(names) + "|---|")
     for row in rows:
-        ours = median(row.samples["xmbuf"])
+        ours = median(row.samples[row.ours])
         cells = []
         for name in names:
             value = median(row.samples.get(name) or [])
-            is_bare = name == "xmbuf" or not value or row.unit == "lost/million"
+            is_bare = name == row.ours or not value or row.unit == "lost/million"
             cells.append("-" if value is None else number(value) if is_bare
                          else f"{number(value)} ({ours / value:.2f})")
         widths = [[s["value"] for s in rounds or []] for rounds in row.samples.values()]

@@ -44,16 +44,14 @@ XMB_API uint32_t xmb_handover_fill(struct xmb_cache *cache, uint32_t who,
 				   uint64_t *addrs, uint32_t cnt);
 
 /*
- * Make the exclusive chunk [addr, addr+len) of a frame that the kernel gives
- * back filled.
- * -EPROTO: addr is outside the domain, the range leaves its frame, or the
- * frame was not in who's hands to fill.
+ * What rx(), below, does, for one of a burst: domain may be a copy of the
+ * pool's, so that it stays in registers, app is the cache's id, and of the
+ * chunks that were made the caller adds the number to the cache's app_cnt.
  */
-static inline int xmb_handover_rx(struct xmb_cache *cache, uint32_t who,
-				  uint64_t addr, uint32_t len,
-				  struct xmb_chunk *chunk)
+static inline int xmb_handover_rx_of(const struct xmb_domain *domain,
+				     uint32_t app, uint32_t who, uint64_t addr,
+				     uint32_t len, struct xmb_chunk *chunk)
 {
-	const struct xmb_domain *domain = &cache->pool->domain;
 	uint64_t region = xmb_domain_region_at(domain, addr);
 	uint32_t off = (uint32_t)(addr - region * domain->region_len);
 	uint32_t word;
@@ -65,13 +63,29 @@ static inline int xmb_handover_rx(struct xmb_cache *cache, uint32_t who,
 	if (XMB_UNLIKELY((word & 0xffff) !=
 			 xmb_frame_word(XMB_FRAME_FILL, who, 0)))
 		return -EPROTO;
-	xmb_frame_store(domain, (uint32_t)region,
-			xmb_frame_word(XMB_FRAME_APP, cache->who,
-				       xmb_frame_word_gen(word)));
-	cache->app_cnt++;
+	xmb_frame_store(
+		domain, (uint32_t)region,
+		xmb_frame_word(XMB_FRAME_APP, app, xmb_frame_word_gen(word)));
 	xmb_chunk_make_excl(chunk, domain, (uint32_t)region, off, len,
 			    xmb_frame_word_gen(word));
 	return 0;
+}
+
+/*
+ * Make the exclusive chunk [addr, addr+len) of a frame that the kernel gives
+ * back filled.
+ * -EPROTO: addr is outside the domain, the range leaves its frame, or the
+ * frame was not in who's hands to fill.
+ */
+static inline int xmb_handover_rx(struct xmb_cache *cache, uint32_t who,
+				  uint64_t addr, uint32_t len,
+				  struct xmb_chunk *chunk)
+{
+	int err = xmb_handover_rx_of(&cache->pool->domain, cache->who, who,
+				     addr, len, chunk);
+
+	cache->app_cnt += !err;
+	return err;
 }
 
 /* The slow halves, for chunks of a split region. */
@@ -79,6 +93,26 @@ XMB_API uint64_t xmb_handover_tx_slot(struct xmb_cache *cache, uint32_t who,
 				      struct xmb_chunk *chunk, bool *is_excl);
 XMB_API int xmb_handover_complete_slot(struct xmb_cache *cache, uint32_t who,
 				       uint64_t addr);
+
+/*
+ * What tx(), below, does, for one of a burst: an exclusive chunk, of which
+ * domain may be a copy, and the caller takes the number off the app_cnt.
+ */
+static inline uint64_t xmb_handover_tx_excl(const struct xmb_domain *domain,
+					    uint32_t who,
+					    struct xmb_chunk *chunk)
+{
+	uint32_t region = chunk->region;
+	uint64_t addr = (uint64_t)region * domain->region_len + chunk->off;
+
+	xmb_chunk_verify(chunk, domain, "send");
+	xmb_frame_store(
+		domain, region,
+		xmb_frame_word(XMB_FRAME_TX, who, chunk->slot) |
+			(xmb_frame_load(domain, region) & XMB_FRAME_COOKIE));
+	*chunk = (struct xmb_chunk){ 0 };
+	return addr;
+}
 
 /*
  * Give the chunk to who's TX ring and empty the handle; returns the address to
@@ -90,21 +124,13 @@ static inline uint64_t xmb_handover_tx(struct xmb_cache *cache, uint32_t who,
 				       struct xmb_chunk *chunk, bool *is_excl)
 {
 	const struct xmb_domain *domain = &cache->pool->domain;
-	uint64_t addr =
-		(uint64_t)chunk->region * domain->region_len + chunk->off;
 
 	XMB_ASSERT(chunk->dom == domain->id && chunk->len > 0);
 	if (XMB_UNLIKELY(!xmb_chunk_is_excl(chunk)))
 		return xmb_handover_tx_slot(cache, who, chunk, is_excl);
-	xmb_chunk_verify(chunk, domain, "send");
-	xmb_frame_store(domain, chunk->region,
-			xmb_frame_word(XMB_FRAME_TX, who, chunk->slot) |
-				(xmb_frame_load(domain, chunk->region) &
-				 XMB_FRAME_COOKIE));
 	cache->app_cnt--;
-	*chunk = (struct xmb_chunk){ 0 };
 	*is_excl = true;
-	return addr;
+	return xmb_handover_tx_excl(domain, who, chunk);
 }
 
 /*
@@ -131,6 +157,33 @@ static inline int xmb_handover_complete(struct xmb_cache *cache, uint32_t who,
 			       (xmb_frame_word_gen(word) + 1) & 0xffff));
 	xmb_cache_put(cache, domain, (uint32_t)region);
 	return 1;
+}
+
+/*
+ * What complete() does where nothing is special, for one of a burst: domain may
+ * be a copy of the pool's.  False, and nothing was done: complete() has to
+ * look.
+ */
+static inline bool xmb_handover_complete_plain(const struct xmb_domain *domain,
+					       struct xmb_cache *cache,
+					       uint32_t who, uint64_t addr)
+{
+	uint64_t region = xmb_domain_region_at(domain, addr);
+	uint32_t word;
+
+	if (XMB_UNLIKELY(region >= domain->region_cnt ||
+			 cache->cnt == XMB_CACHE_MAX))
+		return false;
+	word = xmb_frame_load(domain, (uint32_t)region);
+	if (XMB_UNLIKELY((word & 0xffff) !=
+			 xmb_frame_word(XMB_FRAME_TX, who, 0)))
+		return false;
+	xmb_frame_store(
+		domain, (uint32_t)region,
+		xmb_frame_word(XMB_FRAME_FREE, cache->who,
+			       (xmb_frame_word_gen(word) + 1) & 0xffff));
+	cache->frames[cache->cnt++] = (uint32_t)region;
+	return true;
 }
 
 /*

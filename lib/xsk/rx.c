@@ -100,6 +100,10 @@ static void prefetch_descs(const struct xmb_xsk *xsk, uint32_t cnt)
 uint32_t xmb_xsk_recv(struct xmb_xsk *xsk, struct xmb_cache *cache,
 		      struct xmb_multibuf *mbs, uint32_t cnt)
 {
+	/* Copies, for the compiler knows that nothing in the loop is them. */
+	const struct xmb_domain domain = cache->pool->domain;
+	const struct xsk_ring_cons rx = xsk->rx;
+	const uint32_t who = xsk->first->who, app = cache->who;
 	uint32_t idx, got = 0, taken = 0, n;
 	bool is_open = is_in_chain(xsk);
 	uint64_t bytes = 0;
@@ -113,16 +117,15 @@ uint32_t xmb_xsk_recv(struct xmb_xsk *xsk, struct xmb_cache *cache,
 	xsk->rx.cached_cons += n;
 	for (uint32_t i = 0; i < n; i++) {
 		/* The kernel may write the ring: read each word once. */
-		struct xdp_desc desc =
-			*xsk_ring_cons__rx_desc(&xsk->rx, idx + i);
+		struct xdp_desc desc = *xsk_ring_cons__rx_desc(&rx, idx + i);
 		struct xmb_multibuf *mb = &mbs[got];
 		int err;
 
 		*mb = (struct xmb_multibuf){ 0 };
 		if (XMB_UNLIKELY(desc.addr >> XSK_UNALIGNED_BUF_OFFSET_SHIFT))
 			desc.addr = xsk_flat_addr(xsk, desc.addr);
-		err = xmb_handover_rx(cache, xsk->first->who, desc.addr,
-				      desc.len, &mb->c[0]);
+		err = xmb_handover_rx_of(&domain, app, who, desc.addr, desc.len,
+					 &mb->c[0]);
 		taken += err == 0;
 		if (XMB_LIKELY(!err && !desc.options && !is_open)) {
 			mb->len = desc.len;
@@ -143,6 +146,7 @@ uint32_t xmb_xsk_recv(struct xmb_xsk *xsk, struct xmb_cache *cache,
 	}
 	xsk_show(xsk->rx.consumer, xsk->rx.cached_cons);
 	prefetch_descs(xsk, xmb_min_u32(xsk->rx_depth - n, cnt));
+	cache->app_cnt += taken;
 	count_set(&xsk->fill_cnt, count_get(&xsk->fill_cnt) - taken);
 	xsk_count(xsk, XMB_XSK_RX_PACKETS, got);
 	xsk_count(xsk, XMB_XSK_RX_BYTES, bytes);

@@ -204,12 +204,12 @@ int xmb_xsk_check(const struct xmb_xsk *xsk, const struct xmb_multibuf *mb)
 }
 
 /* One chunk of our own that is a whole frame: nearly every packet. */
-static bool is_plain(const struct xmb_xsk *xsk, const struct xmb_multibuf *mb)
+static bool is_plain(const struct xmb_multibuf *mb, uint8_t dom,
+		     uint32_t packet_max)
 {
-	return mb->shape == XMB_MULTIBUF_SHAPE(1) &&
-	       mb->c[0].dom == xsk->umem->pool.domain.id &&
+	return mb->shape == XMB_MULTIBUF_SHAPE(1) && mb->c[0].dom == dom &&
 	       xmb_chunk_is_excl(&mb->c[0]) && mb->len > 0 &&
-	       mb->len <= xsk->packet_max;
+	       mb->len <= packet_max;
 }
 
 /* Packets of one buffer that fit now, up to want. */
@@ -228,23 +228,25 @@ static uint32_t room_for(struct xmb_xsk *xsk, uint32_t want)
 static uint32_t send_plain(struct xmb_xsk *xsk, struct xmb_cache *cache,
 			   struct xmb_multibuf *mbs, uint32_t cnt)
 {
-	uint32_t room = room_for(xsk, cnt), idx = xsk->tx.cached_prod, n;
+	/* Copies, as in recv(). */
+	const struct xmb_domain domain = cache->pool->domain;
+	struct xsk_ring_prod tx = xsk->tx;
+	const uint32_t who = xsk->who, packet_max = xsk->packet_max;
+	uint32_t room = room_for(xsk, cnt), idx = tx.cached_prod, n;
 	uint64_t bytes = 0;
 
-	for (n = 0; n < room && is_plain(xsk, &mbs[n]); n++) {
-		struct xdp_desc *desc =
-			xsk_ring_prod__tx_desc(&xsk->tx, idx + n);
-		bool is_excl;
+	for (n = 0; n < room && is_plain(&mbs[n], domain.id, packet_max); n++) {
+		struct xdp_desc *desc = xsk_ring_prod__tx_desc(&tx, idx + n);
 
 		desc->len = mbs[n].len;
 		desc->options = 0;
-		desc->addr = xmb_handover_tx(cache, xsk->who, &mbs[n].c[0],
-					     &is_excl);
+		desc->addr = xmb_handover_tx_excl(&domain, who, &mbs[n].c[0]);
 		bytes += mbs[n].len;
 		xmb_multibuf_forget(&mbs[n]);
 	}
 	if (n == 0)
 		return 0;
+	cache->app_cnt -= n;
 	xsk->tx.cached_prod += n;
 	count_set(&xsk->tx_frame_cnt, count_get(&xsk->tx_frame_cnt) + n);
 	xsk_count(xsk, XMB_XSK_TX_BYTES, bytes);
@@ -323,6 +325,10 @@ static int complete_one(struct xmb_xsk *xsk, struct xmb_cache *cache,
 
 uint32_t xmb_xsk_reap(struct xmb_xsk *xsk, struct xmb_cache *cache)
 {
+	const struct xmb_domain domain = cache->pool->domain;
+	const struct xsk_ring_cons comp = xsk->comp;
+	const uint32_t who = xsk->who;
+	const bool is_alone = xsk->sib_cnt == 0;
 	uint32_t idx, frames = 0, slots = 0, others = 0, n;
 
 	/* A sibling's completions come by the ring of the first. */
@@ -332,10 +338,17 @@ uint32_t xmb_xsk_reap(struct xmb_xsk *xsk, struct xmb_cache *cache)
 	if (n == 0)
 		return 0;
 	for (uint32_t i = 0; i < n; i++) {
-		uint64_t addr = *xsk_ring_cons__comp_addr(&xsk->comp, idx + i);
-		int got = XMB_UNLIKELY(xsk->sib_cnt)
-				  ? xsk_complete_shared(xsk, cache, addr)
-				  : complete_one(xsk, cache, addr);
+		uint64_t addr = *xsk_ring_cons__comp_addr(&comp, idx + i);
+		int got;
+
+		if (XMB_LIKELY(is_alone &&
+			       xmb_handover_complete_plain(&domain, cache, who,
+							   addr))) {
+			frames++;
+			continue;
+		}
+		got = is_alone ? complete_one(xsk, cache, addr)
+			       : xsk_complete_shared(xsk, cache, addr);
 
 		frames += got == COMPLETED_FRAME;
 		slots += got == COMPLETED_SLOT;
