@@ -49,13 +49,15 @@ void xmb_xsk_ledger(const struct xmb_xsk *xsk, struct xmb_ledger *ledger)
 
 /*
  * Packets that nobody will read or send any more are drops with a name.  No
- * index, however wrong, makes them more than a ring holds.
+ * index, however wrong, makes them more than a ring holds, nor one that shows
+ * late what was taken (kick.c) more than is in flight.
  */
 static void count_left(struct xmb_xsk *xsk)
 {
-	uint32_t cons = __atomic_load_n(xsk->tx.consumer, __ATOMIC_ACQUIRE);
-	uint32_t tx = xmb_min_u32(xsk->tx.cached_prod - cons, xsk->ring_cnt);
-	uint32_t rx = rx_unread(xsk);
+	uint32_t tx = xmb_min_u32(
+		xmb_xsk_tx_waiting(xsk),
+		xmb_min_u32(xsk->ring_cnt, xmb_xsk_tx_inflight(xsk)));
+	uint32_t cons = xsk->tx.cached_prod - tx, rx = rx_unread(xsk);
 	uint64_t unsent = 0, unread = 0;
 
 	for (uint32_t i = 0; i < tx; i++)

@@ -16,7 +16,10 @@
  *      0, and nothing moved      it will not now: later (tx_again)
  *      EAGAIN, ENOBUFS           it moved its budget (32, or what
  *                                XDP_MAX_TX_SKB_BUDGET got), or the send buffer
- *                                is full: again while it gets ahead
+ *                                is full: again while it gets ahead.  Before
+ *                                6.17 the ring's index does not show what was
+ *                                moved until all is: then as often as budgets
+ *                                are in what waits
  *      EBUSY                     one packet was dropped, and completed: again
  *      EINTR                     again
  *      ENETDOWN, ENXIO           to the caller; what is posted stays posted
@@ -72,9 +75,18 @@ static bool wants_tx_kick(const struct xmb_xsk *xsk)
 	       xsk_ring_prod__needs_wakeup(&xsk->tx);
 }
 
+/* Kicks that may have got ahead although the index stands still. */
+static uint32_t unseen_max(const struct xmb_xsk *xsk, uint32_t waiting)
+{
+	return xsk->shows_late && !xsk->mode.is_zc
+		       ? waiting / xsk->mode.tx_budget
+		       : 0;
+}
+
 int xmb_xsk_kick(struct xmb_xsk *xsk)
 {
 	uint32_t waiting = xmb_xsk_tx_waiting(xsk), left;
+	uint32_t unseen = unseen_max(xsk, waiting);
 	int err = 0;
 
 	for (int i = 0; i < KICK_MAX && waiting; i++) {
@@ -89,7 +101,7 @@ int xmb_xsk_kick(struct xmb_xsk *xsk)
 			continue;
 		else if (err && err != -EAGAIN && err != -ENOBUFS)
 			break;
-		else if (left >= waiting)
+		else if (left >= waiting && (err == 0 || unseen-- == 0))
 			break;
 		waiting = left;
 	}

@@ -256,6 +256,8 @@ static void raise_budgets(struct xmb_xsk *xsk)
 	if (!setsockopt(xsk->fd, SOL_XDP, XDP_MAX_TX_SKB_BUDGET, &budget,
 			sizeof(budget)))
 		xsk->mode.tx_budget = budget;
+	else
+		xsk->shows_late = true; /* until 6.17, as the option */
 }
 
 static int bind_once(struct xmb_xsk *xsk, uint16_t flags, uint64_t deadline_ns)

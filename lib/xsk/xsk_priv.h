@@ -48,6 +48,7 @@ struct xmb_xsk {
 	struct ring_map maps[4]; /* fill, completion, RX, TX */
 	bool is_closed;
 	bool is_busy; /* the device's NAPI is driven by our calls */
+	bool shows_late; /* what a kick took shows when the ring is drained */
 	uint32_t busy_budget; /* as set: no kernel tells (seen to 6.18) */
 	struct xmb_xsk_busy busy_kept; /* as it was when the socket closed */
 	struct xmb_handover_held held;

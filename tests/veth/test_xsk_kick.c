@@ -176,6 +176,49 @@ Test(xsk_kick, eagain_without_progress_is_not_asked_twice)
 	lab_finish();
 }
 
+/* As Linux 6.1 and 6.12 do it; seen in tests/facts. */
+Test(xsk_kick, a_kernel_that_shows_late_what_it_took_is_asked_budget_by_budget)
+{
+	set_up_with(0);
+	right->shows_late = true;
+	right->mode.tx_budget = 4;
+	kernel.steps[0] = (struct step){ 2, -EAGAIN, 0 };
+	kernel.steps[1] = (struct step){ 1, 0, 10 };
+	cr_assert(eq(u32, post(10), 10));
+	cr_expect(eq(int, xmb_xsk_kick(right), 0));
+	expect_after(3, 0);
+	lab_finish();
+}
+
+Test(xsk_kick, such_a_kernel_that_takes_nothing_is_not_asked_more_often)
+{
+	set_up_with(0);
+	right->shows_late = true;
+	right->mode.tx_budget = 4;
+	kernel.steps[0] = (struct step){ 3, -EAGAIN, 0 };
+	kernel.steps[1] = (struct step){ 1, 0, 0 };
+	cr_assert(eq(u32, post(10), 10));
+	cr_expect(eq(int, xmb_xsk_kick(right), -EAGAIN));
+	expect_after(3, 10);
+	expect_counter(right, XMB_XSK_TX_AGAIN, 1);
+	/* Nor where it says that all is well. */
+	cr_expect(eq(int, xmb_xsk_kick(right), -EAGAIN));
+	expect_after(4, 10);
+	lab_finish();
+}
+
+Test(xsk_kick, what_came_back_is_not_unsent_although_the_index_shows_it_late)
+{
+	set_up_with(0);
+	cr_assert(eq(u32, post(5), 5));
+	for (uint32_t i = 0; i < 4; i++)
+		complete(posted(i));
+	xmb_xsk_close(right, &lab.cache);
+	expect_counter(right, XMB_XSK_TX_UNSENT, 1);
+	expect_counter(right, XMB_XSK_TX_COMPLETED, 4);
+	lab_finish();
+}
+
 Test(xsk_kick, enobufs_is_as_eagain)
 {
 	cr_expect(eq(int, KICK({ 1, -ENOBUFS, 4 }, { 1, -ENOBUFS, 0 }),

@@ -5,7 +5,7 @@
  */
 #include "vm_lab.h"
 
-enum { MANY = 1024 };
+enum { MANY = 1024, KICK_CNT = 200 };
 
 TestSuite(fallback, .init = vm_setup, .timeout = 60);
 
@@ -20,6 +20,28 @@ Test(fallback, an_auto_bind_gives_copy_mode_and_says_so)
 	vm_exchange(left, tap, 1514, MANY);
 	for (uint32_t tag = 0; tag < MANY; tag += VM_BURST)
 		vm_expect_tx(left, tap, 1514, tag, VM_BURST);
+	lab_finish();
+}
+
+/* These kernels move 32 at a call, and show it late. */
+Test(fallback, one_kick_sends_a_whole_ring)
+{
+	struct xmb_xsk_opts copy = { .bind = XMB_XSK_COPY };
+	struct xmb_xsk *left = vm_open("left", &copy);
+	struct xmb_multibuf mbs[KICK_CNT];
+	int tap = tap_open("ltap");
+
+	for (uint32_t i = 0; i < KICK_CNT; i++)
+		mbs[i] = lab_packet(300, i);
+	cr_assert(eq(u32, xmb_xsk_send(left, &lab.cache, mbs, KICK_CNT),
+		     KICK_CNT));
+	cr_expect(eq(int, xmb_xsk_kick(left), 0));
+	cr_expect(eq(u32, xmb_xsk_tx_waiting(left), 0));
+	expect_counter(left, XMB_XSK_TX_KICKS, KICK_CNT / 32 + 1);
+	expect_counter(left, XMB_XSK_TX_AGAIN, 0);
+	for (uint32_t i = 0; i < KICK_CNT; i++)
+		cr_assert(tap_recv_made(tap, 300, i), "%u", i);
+	lab_send(left, NULL, 0);
 	lab_finish();
 }
 
