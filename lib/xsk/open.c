@@ -343,6 +343,7 @@ static bool would_cross(const struct xmb_xsk *xsk)
 	bool is_zc = xsk->opts.bind == XMB_XSK_ZC;
 
 	if (!xsk->umem->is_unaligned || xsk->umem->is_contig ||
+	    xmb_is_pow2(xsk->umem->pool.domain.region_len) ||
 	    xsk->opts.bind == XMB_XSK_COPY)
 		return false;
 	if (is_zc || xsk->opts.zc_segs_max)
