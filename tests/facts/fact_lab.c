@@ -32,18 +32,27 @@ void fact_setup(void)
 	close(fd);
 	libbpf_set_print(NULL);
 	/* No neighbour discovery: the tests count every frame. */
-	fact_sh("echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6");
+	fact_sh("[ ! -d /proc/sys/net/ipv6 ] || "
+		"echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6");
+}
+
+bool fact_is_before(int major, int minor)
+{
+	int is_major = 0, is_minor = 0;
+	struct utsname name;
+
+	cr_assert(eq(int, uname(&name), 0));
+	cr_assert(eq(int, sscanf(name.release, "%d.%d", &is_major, &is_minor),
+		     2));
+	return is_major < major || (is_major == major && is_minor < minor);
 }
 
 void fact_needs_kernel(int major, int minor, const char *why)
 {
 	struct utsname name;
-	int is_major = 0, is_minor = 0;
 
 	cr_assert(eq(int, uname(&name), 0));
-	cr_assert(eq(int, sscanf(name.release, "%d.%d", &is_major, &is_minor),
-		     2));
-	if (is_major < major || (is_major == major && is_minor < minor))
+	if (fact_is_before(major, minor))
 		cr_skip_test("%s since Linux %d.%d, and this is %s", why, major,
 			     minor, name.release);
 }

@@ -88,7 +88,10 @@ struct fact_sock {
 /* Skip without root or AF_XDP, else enter a namespace where nothing speaks. */
 void fact_setup(void);
 
-/* Skip unless the running kernel is at least major.minor. */
+/* Is the running kernel older than major.minor? */
+bool fact_is_before(int major, int minor);
+
+/* Skip if it is. */
 void fact_needs_kernel(int major, int minor, const char *why);
 
 /* Run a shell command: give its exit status; or it must work. */

@@ -25,7 +25,20 @@ TestSuite(fact_receiving, .init = fact_setup, .timeout = 30);
 
 static uint8_t packet[FACT_PACKET_MAX];
 
-enum { RX_OFFSET = 256, UNALIGNED_AT = 48 };
+enum {
+	RX_OFFSET = 256,
+	UNALIGNED_AT = 48,
+	TAIL_LEN = 320, /* struct skb_shared_info */
+};
+
+/*
+ * Before Linux 6.6 veth gives on what fills one page of its own, headroom and
+ * tail included, and a socket gets no more than that.
+ */
+static uint32_t longest_by_veth(void)
+{
+	return fact_is_before(6, 6) ? 4096 - RX_OFFSET - TAIL_LEN : UINT32_MAX;
+}
 
 /* A socket on fa that gets everything, with this memory and these flags. */
 static struct fact_sock receiver(const struct fact_umem *umem, uint32_t mtu,
@@ -73,12 +86,15 @@ Test(fact_receiving, data_starts_at_the_chunk_plus_256_plus_headroom)
 Test(fact_receiving,
      the_longest_single_buffer_is_the_chunk_less_256_and_headroom)
 {
-	const uint32_t headroom = 128, longest = 4096 - RX_OFFSET - 128;
+	const uint32_t headroom = 128;
+	uint32_t longest = 4096 - RX_OFFSET - headroom;
 	struct fact_umem umem = fact_memory(16, 4096);
 	struct fact_sock sock;
 	struct xdp_desc desc;
 	int tap;
 
+	if (longest > longest_by_veth())
+		longest = longest_by_veth();
 	umem.headroom = headroom;
 	sock = receiver(&umem, 9000, 0, &tap);
 	fact_fill_chunks(&sock, 0, 8);
@@ -259,7 +275,8 @@ Test(fact_receiving,
 	fact_tap_send_made(tap, 9000, 1);
 	cr_expect(not(fact_received(&sock, NULL, FACT_QUIET_MS)));
 	stats = fact_stats(&sock);
-	cr_expect(eq(u64, stats.rx_dropped, 1));
+	/* One of several pages nobody counts who does not know of them. */
+	cr_expect(eq(u64, stats.rx_dropped, fact_is_before(6, 6) ? 0 : 1));
 	cr_expect(eq(u64, stats.rx_invalid_descs, 0));
 	cr_expect(eq(u64, stats.rx_ring_full, 0));
 	cr_expect(eq(u64, stats.rx_fill_ring_empty_descs, 0));

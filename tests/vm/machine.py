@@ -13,7 +13,7 @@ LIB = "usr/lib/x86_64-linux-gnu"
 LOADER = "/lib64/ld-linux-x86-64.so.2"
 END = re.compile(r"^xmbuf-vm: end (\d+)", re.M)
 APPLETS = ["sh", "mount", "insmod", "ip", "cat", "echo", "mkdir", "poweroff",
-           "sleep", "grep", "ln", "uname"]
+           "sleep", "grep", "ln", "uname", "mke2fs", "nsenter", "test"]
 UP = "xmbuf-vm: up"
 BOOT_LIMIT_S, BOOTS_MAX = 60, 3
 MODULE_SUFFIXES = (".ko", ".ko.xz")
@@ -89,6 +89,15 @@ class Modules:
         return done
 
 
+def add_programs(archive, programs):
+    """Each with its libraries, before the applets that they are instead of."""
+    for program in map(pathlib.Path, programs):
+        where = "tests" if program.name.startswith(("vm_", "test_")) else "bin"
+        archive.file(f"{where}/{program.name}", program)
+        for library in libraries(program):
+            archive.file("lib/" + os.path.basename(library), library)
+
+
 def initramfs(path, row, kernel, emulator, programs, init):
     """Write what the guest has: busybox, modules, programs with their libraries."""
     archive = Archive()
@@ -97,6 +106,7 @@ def initramfs(path, row, kernel, emulator, programs, init):
         archive.add(name, stat.S_IFDIR | 0o755)
     archive.file("init", init)
     archive.file("bin/busybox", emulator / "bin/busybox")
+    add_programs(archive, programs)
     for applet in APPLETS:
         archive.add(f"bin/{applet}", stat.S_IFLNK | 0o777, b"busybox")
     modules = Modules(kernel).ordered(row.modules)
@@ -105,11 +115,6 @@ def initramfs(path, row, kernel, emulator, programs, init):
     archive.add("modules/order", stat.S_IFREG | 0o644,
                 "".join(f"{name}\n" for name in modules).encode())
     archive.file(LOADER[1:], os.path.realpath(LOADER))
-    for program in programs:
-        where = "tests" if program.name.startswith("vm_") else "bin"
-        archive.file(f"{where}/{program.name}", program)
-        for library in libraries(program):
-            archive.file("lib/" + os.path.basename(library), library)
     archive.write(path)
 
 
