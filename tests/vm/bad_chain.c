@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What a kernel does with a chain that has a bad fragment, which lib/xsk never
- * posts: so it says why all of a chain is looked at before any of it is posted.
+ * posts: so it says why all of a chain is looked at before any of it is posted,
+ * and that what a kernel loses so is found and given back.
  */
 #include "vm_lab.h"
 
 #include "base/clock.h"
 
-enum { LEN = 100 };
+#include <unistd.h>
+
+enum { LEN = 100, CHUNK_CNT = 3, TURNS = 10 };
+
+#define QUIET_NS (200 * XMB_NS_PER_MS)
 
 TestSuite(bad_chain, .init = vm_setup, .timeout = 60);
 
@@ -75,5 +80,102 @@ Test(bad_chain, linux_6_12_leaks_its_good_part_and_7_gives_all_back)
 	cr_expect(eq(sz, tap_recv(tap, packet, sizeof(packet), 300),
 		     leaks ? LEN : 0));
 	xmb_multibuf_release_bulk(mbs, 2, &lab.cache);
+	lab_finish();
+}
+
+/* A packet in three frames. */
+static struct xmb_multibuf three(uint32_t tag)
+{
+	struct xmb_multibuf mb = lab_packet(LEN, tag);
+
+	for (int i = 1; i < CHUNK_CNT; i++) {
+		struct xmb_multibuf more = lab_packet(LEN, tag + (uint32_t)i);
+
+		cr_assert(eq(int, xmb_multibuf_append(&mb, &more, &lab.cache),
+			     0));
+	}
+	cr_assert(eq(u32, mb.cnt, CHUNK_CNT));
+	return mb;
+}
+
+/*
+ * Post a good chain, and make its middle bad before the kernel looks: the
+ * length is not what the ledger goes by.
+ */
+static void post_spoilt(struct xmb_xsk *xsk, uint32_t tag)
+{
+	uint32_t at = *xsk->tx.producer;
+	struct xmb_multibuf mb = three(tag);
+
+	cr_assert(eq(u32, xmb_xsk_send(xsk, &lab.cache, &mb, 1), 1));
+	xsk_ring_prod__tx_desc(&xsk->tx, at + 1)->len = 0;
+	for (int i = 0; i < 100 && xmb_xsk_tx_waiting(xsk); i++)
+		xmb_xsk_kick(xsk);
+	cr_assert(eq(u32, xmb_xsk_tx_waiting(xsk), 0));
+}
+
+/* Ask as a program does that has nothing to send; how many came back. */
+static int reconcile(struct xmb_xsk *xsk)
+{
+	uint64_t end_ns = xmb_clock_ns() + WAIT_MS * XMB_NS_PER_MS;
+	int got;
+
+	do {
+		got = xmb_xsk_reconcile(xsk, &lab.cache, xmb_clock_ns(),
+					QUIET_NS);
+		usleep(10000);
+	} while (got == -EAGAIN && xmb_clock_ns() < end_ns);
+	return got;
+}
+
+static void expect_sends(struct xmb_xsk *xsk, int tap)
+{
+	uint8_t packet[PACKET_MAX];
+
+	while (tap_recv(tap, packet, sizeof(packet), 300))
+		;
+	for (uint32_t tag = 0; tag < 4 * VM_BURST; tag += VM_BURST)
+		vm_expect_tx(xsk, tap, LEN, tag, VM_BURST);
+}
+
+Test(bad_chain, what_linux_6_12_leaks_is_found_and_comes_home)
+{
+	struct xmb_xsk_opts copy = { .bind = XMB_XSK_COPY };
+	struct xmb_xsk *left = vm_open("left", &copy);
+	uint32_t leak_cnt = vm_is("6.12") ? CHUNK_CNT - 1 : 0;
+	uint32_t free_cnt = lab_free_cnt();
+	int tap = tap_open("ltap");
+
+	for (uint32_t turn = 0; turn < TURNS; turn++)
+		post_spoilt(left, turn);
+	cr_expect(eq(int, reconcile(left), (int)(TURNS * leak_cnt)));
+	expect_counter(left, XMB_XSK_TX_LEAKED, TURNS * leak_cnt);
+	expect_counter(left, XMB_XSK_TX_COMPLETED,
+		       TURNS * (CHUNK_CNT - leak_cnt));
+	expect_counter(left, XMB_XSK_COMP_UNKNOWN, 0);
+	cr_expect(eq(u32, xmb_xsk_tx_inflight(left), 0));
+	cr_expect(eq(i64, lab_ledger().tx, 0));
+	cr_expect(eq(u32, lab_free_cnt(), free_cnt));
+	cr_expect(eq(int, reconcile(left), 0));
+	/* Those frames go out again, whole. */
+	expect_sends(left, tap);
+	expect_counter(left, XMB_XSK_COMP_UNKNOWN, 0);
+	lab_finish();
+}
+
+/* Nor is anything lost of what nobody asked for before the close. */
+Test(bad_chain, what_was_leaked_comes_home_when_the_socket_closes)
+{
+	struct xmb_xsk_opts copy = { .bind = XMB_XSK_COPY };
+	struct xmb_xsk *left = vm_open("left", &copy);
+
+	for (uint32_t turn = 0; turn < TURNS; turn++)
+		post_spoilt(left, turn);
+	usleep(100000);
+	xmb_xsk_reap(left, &lab.cache);
+	cr_expect(eq(i64, lab_ledger().tx, vm_is("6.12") ? 2 * TURNS : 0));
+	expect_counter(left, XMB_XSK_TX_LEAKED, 0);
+	lab_close(left);
+	cr_expect(eq(i64, lab_ledger().free, VM_FRAMES));
 	lab_finish();
 }

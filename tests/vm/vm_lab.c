@@ -53,7 +53,7 @@ void vm_wait_link(const char *dev)
 	cr_fatal("%s: no carrier in %d ms", dev, LINK_WAIT_MS);
 }
 
-void vm_setup_with(uint32_t frame_len, uint32_t mtu)
+void vm_setup_links(uint32_t mtu)
 {
 	char command[LINE_LEN];
 
@@ -65,12 +65,40 @@ void vm_setup_with(uint32_t frame_len, uint32_t mtu)
 	}
 	for (size_t i = 0; i < 4; i++)
 		vm_wait_link(devs[i]);
-	lab_frames(frame_len, VM_FRAMES);
+}
+
+void vm_setup_of(const struct xmb_umem_opts *opts, uint32_t mtu)
+{
+	vm_setup_links(mtu);
+	lab_frames_of(opts);
+}
+
+void vm_setup_with(uint32_t frame_len, uint32_t mtu)
+{
+	struct xmb_umem_opts opts = { .frame_len = frame_len,
+				      .frame_cnt = VM_FRAMES };
+
+	vm_setup_of(&opts, mtu);
 }
 
 void vm_setup(void)
 {
 	vm_setup_with(4096, 1500);
+}
+
+void vm_hugepages(int cnt)
+{
+	const char *path = "/proc/sys/vm/nr_hugepages";
+	FILE *file = fopen(path, "w");
+	int got = -1;
+
+	cr_assert(ne(ptr, file, NULL));
+	fprintf(file, "%d", cnt);
+	fclose(file);
+	file = fopen(path, "r");
+	cr_assert(eq(int, fscanf(file, "%d", &got), 1));
+	fclose(file);
+	cr_assert(eq(int, got, cnt));
 }
 
 static void set_link(const char *dev, const char *state)
@@ -121,6 +149,7 @@ struct xmb_xsk *vm_open(const char *dev, const struct xmb_xsk_opts *change)
 		opts.bind = change->bind;
 		opts.kick = change->kick;
 		opts.no_need_wakeup = change->no_need_wakeup;
+		opts.share_cnt = change->share_cnt;
 		opts.zc_unit = xmb_or_u32(change->zc_unit, opts.zc_unit);
 	}
 	xsk = lab_open(&opts);

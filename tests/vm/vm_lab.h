@@ -30,6 +30,13 @@ void vm_setup(void);
 /* The same with frames of that length, and devices of that MTU. */
 void vm_setup_with(uint32_t frame_len, uint32_t mtu);
 
+/* The same with any options of the umem; or with none, links only. */
+void vm_setup_of(const struct xmb_umem_opts *opts, uint32_t mtu);
+void vm_setup_links(uint32_t mtu);
+
+/* Have exactly that many free pages of 2 MiB. */
+void vm_hugepages(int cnt);
+
 /* Wait until the link of a device has its carrier. */
 void vm_wait_link(const char *dev);
 
@@ -42,7 +49,8 @@ struct xmb_xsk_opts vm_opts(const char *dev);
 /*
  * Open queue 0 of a device as a port does, program first; the link is down
  * while the program comes, for a driver that resets it otherwise.  What change
- * has of bind, kick, no_need_wakeup and zc_unit is taken over; NULL: nothing.
+ * has of bind, kick, no_need_wakeup, share_cnt and zc_unit is taken over; NULL:
+ * nothing.
  */
 struct xmb_xsk *vm_open(const char *dev, const struct xmb_xsk_opts *change);
 
