@@ -29,6 +29,7 @@ int cmd_detach(int argc, char **argv);
 /* What the command line says of programs, until the devices are known. */
 struct program_options {
 	enum xmb_prog_exit on_exit;
+	enum xmb_prog_way way;
 	char *file, *section, *map;
 	char *xskmaps[XSKMAP_MAX]; /* DEV=PATH, as given */
 	int xskmap_cnt;
@@ -102,6 +103,9 @@ void json_report(struct view *view, const struct xmb_engine_report *report);
 double view_rate(const struct view *view,
 		 const struct xmb_engine_report *report, uint64_t now,
 		 uint64_t last);
+
+/* By what the program was attached; "none": nothing was. */
+const char *way_name(const struct xmb_port_report *port);
 
 const char *bind_name(const struct xmb_port_report *port);
 

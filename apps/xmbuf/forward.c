@@ -21,6 +21,7 @@ enum {
 	OPT_MATCH,
 	OPT_QUEUES,
 	OPT_XDP,
+	OPT_ATTACH,
 	OPT_BIND,
 	OPT_BUSY_POLL,
 	OPT_FRAME_SIZE,
@@ -61,6 +62,12 @@ static const struct argp_option options[] = {
 	  0 },
 	{ "xdp", OPT_XDP, "native|generic|auto", 0,
 	  "Where the XDP program runs [auto: native, else generic]", 0 },
+	{ "attach", OPT_ATTACH, "auto|link|dispatcher|netlink", 0,
+	  "By what it is on its device: a bpf_link, alone; libxdp's "
+	  "dispatcher, "
+	  "beside other programs; netlink [auto: the dispatcher that is there, "
+	  "else a link, else netlink]",
+	  0 },
 	{ "bind", OPT_BIND, "zc|copy|auto", 0,
 	  "How packets reach the frames [auto: zero copy, else copy]", 0 },
 	{ "busy-poll", OPT_BUSY_POLL, "US[,BUDGET]", 0,
@@ -186,9 +193,10 @@ static int choice(struct argp_state *state, const char *what, const char *text,
 	for (int i = 0; i < cnt; i++)
 		if (!strcmp(text, names[i]))
 			return i;
-	argp_error(state, "%s: '%s' is none of %s, %s%s%s", what, text,
+	argp_error(state, "%s: '%s' is none of %s, %s%s%s%s%s", what, text,
 		   names[0], names[1], cnt > 2 ? ", " : "",
-		   cnt > 2 ? names[2] : "");
+		   cnt > 2 ? names[2] : "", cnt > 3 ? ", " : "",
+		   cnt > 3 ? names[3] : "");
 	return 0;
 }
 
@@ -281,6 +289,7 @@ static void add_dev(struct config *config, struct argp_state *state,
 }
 
 static const char *const exits[] = { "pass", "drop" };
+static const char *const ways[] = { "auto", "link", "dispatcher", "netlink" };
 static const char *const modes[] = { "rtc", "pipeline" };
 static const char *const fulls[] = { "newest", "oldest", "flow" };
 
@@ -288,6 +297,10 @@ static error_t parse_program(struct program_options *program, int key,
 			     char *arg, struct argp_state *state)
 {
 	switch (key) {
+	case OPT_ATTACH:
+		program->way = (enum xmb_prog_way)choice(state, "--attach", arg,
+							 ways, 4);
+		return 0;
 	case OPT_ON_EXIT:
 		program->on_exit = (enum xmb_prog_exit)choice(
 			state, "--on-exit", arg, exits, 2);

@@ -79,15 +79,17 @@ static json_t *port_object(const struct view *view,
 	const struct xmb_port_report *port = &report->ports[p];
 
 	return json_pack(
-		"{s:s,s:s,s:s,s:b,s:o,s:b,s:i,s:i,s:i,s:o,s:I,s:o,s:o,s:o,s:o,"
+		"{s:s,s:s,s:s,s:s,s:b,s:o,s:b,s:i,s:i,s:i,s:o,s:I,s:o,s:o,s:o,"
+		"s:o,"
 		"s:o}",
 		"dev", port->nic.name, "xdp", xmb_prog_mode_name(port->xdp),
-		"bind", bind_name(port), "multi_buffer", port->is_sg,
-		"busy_poll", busy_object(port), "link", port->nic.running,
-		"mtu", (int)port->nic.mtu, "queues", (int)port->queue_cnt,
-		"fill_level", (int)port->fill_level, "rates",
-		rates(view, report, p), "sent", (json_int_t)port_sent(port),
-		"totals", xsk_counters(port, XMB_COUNTER_TOTAL), "drops",
+		"attach", way_name(port), "bind", bind_name(port),
+		"multi_buffer", port->is_sg, "busy_poll", busy_object(port),
+		"link", port->nic.running, "mtu", (int)port->nic.mtu, "queues",
+		(int)port->queue_cnt, "fill_level", (int)port->fill_level,
+		"rates", rates(view, report, p), "sent",
+		(json_int_t)port_sent(port), "totals",
+		xsk_counters(port, XMB_COUNTER_TOTAL), "drops",
 		xsk_counters(port, XMB_COUNTER_DROP), "events",
 		xsk_counters(port, XMB_COUNTER_EVENT), "faults",
 		xsk_counters(port, XMB_COUNTER_FAULT), "program",

@@ -61,6 +61,8 @@ static void settle_xskmap(const char *text, struct argp_state *state,
 	if (source->xskmap || source->xskmap_fd)
 		argp_error(state, "--xskmap: %s has two", port->dev);
 	*source = (struct xmb_prog_source){ 0 };
+	/* That is for the device that something is attached to. */
+	port->way = XMB_PROG_BY_ANY;
 	if (!strncmp(path, passed, strlen(passed)))
 		source->xskmap_fd = (int)option_number(
 			state, "--xskmap", path + strlen(passed), 3, 1 << 20);
@@ -75,6 +77,7 @@ void program_settle(struct program_options *program, struct argp_state *state,
 		argp_error(state, "--program-map goes with --program");
 	for (int i = 0; i < DEV_CNT; i++) {
 		ports[i].on_exit = program->on_exit;
+		ports[i].way = program->way;
 		ports[i].program = (struct xmb_prog_source){
 			.file = program->file,
 			.section = program->section,

@@ -139,10 +139,12 @@ void text_final(struct view *view, const struct xmb_engine_report *report)
 	for (uint32_t p = 0; p < report->port_cnt; p++) {
 		const struct xmb_port_report *port = &report->ports[p];
 
-		line(view, "  %-15s XDP %s, %s, multi-buffer %s, %u queue%s",
+		line(view,
+		     "  %-15s XDP %s (%s), %s, multi-buffer %s, %u queue%s",
 		     port->nic.name, xmb_prog_mode_name(port->xdp),
-		     bind_name(port), port->is_sg ? "yes" : "no",
-		     port->queue_cnt, port->queue_cnt == 1 ? "" : "s");
+		     way_name(port), bind_name(port),
+		     port->is_sg ? "yes" : "no", port->queue_cnt,
+		     port->queue_cnt == 1 ? "" : "s");
 		busy_row(view, port);
 	}
 	thread_rows(view, report);

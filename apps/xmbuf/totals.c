@@ -85,3 +85,9 @@ const char *bind_name(const struct xmb_port_report *port)
 {
 	return port->is_zc ? "zero-copy" : "copy";
 }
+
+const char *way_name(const struct xmb_port_report *port)
+{
+	return port->way == XMB_PROG_BY_ANY ? "none"
+					    : xmb_prog_way_name(port->way);
+}

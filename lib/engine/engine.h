@@ -159,6 +159,7 @@ XMB_API extern const struct xmb_counter_desc
 struct xmb_port_report {
 	struct xmb_nic_info nic; /* as at start, but for running and up */
 	enum xmb_prog_mode xdp;
+	enum xmb_prog_way way;
 	bool is_zc, is_sg; /* all sockets got zero copy, multi-buffer */
 	struct xmb_port_busy busy;
 	bool has_prog;	   /* prog counts; a program of the user's does not */

@@ -17,6 +17,7 @@ static void report_port(const struct xmb_engine *engine, uint32_t p,
 	*r = (struct xmb_port_report){
 		.nic = *xmb_port_nic(port),
 		.xdp = xmb_port_xdp_mode(port),
+		.way = xmb_port_xdp_way(port),
 		.is_zc = true,
 		.is_sg = true,
 		.queue_cnt = xmb_port_queue_cnt(port),

@@ -24,6 +24,7 @@ struct xmb_port {
 	struct xmb_xsk *xsks[XMB_PORT_QUEUE_MAX];
 	struct xmb_prog *prog;
 	enum xmb_prog_mode xdp_mode;
+	enum xmb_prog_way xdp_way;
 	int promisc_fd;
 	bool was_stripping[FEATURE_CNT];
 	struct port_busy busy;
@@ -311,6 +312,7 @@ int xmb_port_open(struct xmb_port *port, struct xmb_umem *umem,
 		.dev = port->nic.name,
 		.ifindex = port->nic.ifindex,
 		.mode = port->opts.xdp,
+		.way = port->opts.way,
 		.match = port->opts.match,
 		.queue_cnt = slots_needed(port),
 		.on_exit = port->opts.on_exit,
@@ -324,6 +326,7 @@ int xmb_port_open(struct xmb_port *port, struct xmb_umem *umem,
 	}
 	if (!err) {
 		port->xdp_mode = xmb_prog_mode(port->prog);
+		port->xdp_way = xmb_prog_way(port->prog);
 		report_offloads(port);
 		err = open_sockets(port, umem, caches, share);
 	}
@@ -359,6 +362,11 @@ struct xmb_xsk *xmb_port_xsk(const struct xmb_port *port, uint32_t i)
 enum xmb_prog_mode xmb_port_xdp_mode(const struct xmb_port *port)
 {
 	return port->xdp_mode;
+}
+
+enum xmb_prog_way xmb_port_xdp_way(const struct xmb_port *port)
+{
+	return port->xdp_way;
 }
 
 bool xmb_port_has_partial_csum(const struct xmb_port *port)

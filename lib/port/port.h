@@ -41,6 +41,7 @@
 struct xmb_port_opts {
 	const char *dev;
 	enum xmb_prog_mode xdp;
+	enum xmb_prog_way way;
 	enum xmb_xsk_bind bind;
 	struct xmb_match match;	    /* what goes to the sockets; zero: all */
 	enum xmb_prog_exit on_exit; /* what becomes of it afterwards */
@@ -97,6 +98,7 @@ XMB_API int xmb_port_check(const struct xmb_port *port);
 
 XMB_API struct xmb_xsk *xmb_port_xsk(const struct xmb_port *port, uint32_t i);
 XMB_API enum xmb_prog_mode xmb_port_xdp_mode(const struct xmb_port *port);
+XMB_API enum xmb_prog_way xmb_port_xdp_way(const struct xmb_port *port);
 
 /* What busy polling got. */
 struct xmb_port_busy {

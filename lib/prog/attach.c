@@ -59,6 +59,16 @@ static int by_netlink(struct xmb_prog *prog, enum xmb_prog_mode mode)
 	return err;
 }
 
+void xmb_prog_take_off(int ifindex, enum xmb_prog_mode mode, int prog_fd)
+{
+	struct bpf_xdp_attach_opts ours = {
+		.sz = sizeof(ours),
+		.old_prog_fd = prog_fd,
+	};
+
+	bpf_xdp_detach(ifindex, flags_of(mode), &ours);
+}
+
 /* Say the mode out loud: with none the kernel picks one and does not tell. */
 static int put_on(struct xmb_prog *prog, enum xmb_prog_mode mode,
 		  bool is_netlink)
@@ -69,13 +79,14 @@ static int put_on(struct xmb_prog *prog, enum xmb_prog_mode mode,
 	/* A link to no device is answered by EINVAL. */
 	if (err == -EINVAL && !if_indextoname((unsigned)prog->ifindex, name))
 		return -ENODEV;
-	if (!err)
-		prog->mode = mode;
-	return err;
+	if (err)
+		return err;
+	prog->mode = mode;
+	prog->way = is_netlink ? XMB_PROG_BY_NETLINK : XMB_PROG_BY_LINK;
+	return 0;
 }
 
-/* Would generic mode get the same answer? */
-static bool is_final(int err)
+bool xmb_prog_is_final(int err)
 {
 	return err == -EBUSY || err == -EEXIST || err == -EPERM ||
 	       err == -EACCES || err == -ENODEV;
@@ -92,6 +103,14 @@ static int give_up_links(const struct xmb_prog_opts *opts, int err)
 			opts->dev, strerror(-err));
 		return -EOPNOTSUPP;
 	}
+	if (opts->way == XMB_PROG_BY_LINK) {
+		xmb_log(XMB_LOG_ERROR,
+			"%s: asked for a bpf_link, the kernel answered %s and "
+			"has none for XDP (Linux 5.9 has, where nothing "
+			"forbids it): ask for netlink",
+			opts->dev, strerror(-err));
+		return -EOPNOTSUPP;
+	}
 	xmb_log(XMB_LOG_WARN,
 		"%s: asked for a bpf_link, the kernel answered %s and has none "
 		"for XDP (Linux 5.9 has, where nothing forbids it); trying "
@@ -105,17 +124,17 @@ int xmb_prog_put_on(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
 {
 	bool is_auto = opts->mode == XMB_PROG_AUTO;
 	enum xmb_prog_mode mode = is_auto ? XMB_PROG_NATIVE : opts->mode;
-	bool is_netlink = false;
-	int err = put_on(prog, mode, false);
+	bool is_netlink = opts->way == XMB_PROG_BY_NETLINK;
+	int err = put_on(prog, mode, is_netlink);
 
-	if (err && !is_final(err) && !has_links()) {
+	if (err && !is_netlink && !xmb_prog_is_final(err) && !has_links()) {
 		err = give_up_links(opts, err);
 		if (err)
 			return err;
 		is_netlink = true;
 		err = put_on(prog, mode, true);
 	}
-	if (err && is_auto && !is_final(err)) {
+	if (err && is_auto && !xmb_prog_is_final(err)) {
 		xmb_prog_tell_attach(opts, mode, err, XMB_LOG_WARN,
 				     "; trying generic XDP, which is slower");
 		mode = XMB_PROG_GENERIC;

@@ -58,7 +58,8 @@ static int look_for_bpffs(void)
 static int tell_no_bpffs(const char *dev, int err)
 {
 	xmb_log(XMB_LOG_ERROR,
-		"%s: a gate is kept in a bpffs, and there is none on " BPFFS
+		"%s: a gate, or a program in libxdp's dispatcher, is kept in a "
+		"bpffs, and there is none on " BPFFS
 		" (%s): `mount -t bpf bpf " BPFFS
 		"`; `ip netns exec` hides one that "
 		"is there: use `nsenter --net=` instead",
@@ -217,7 +218,8 @@ static void sweep(void)
 		if (!is_left_over(&gate) || lock(&gate, false))
 			continue;
 		if (is_left_over(&gate)) {
-			xmb_log(XMB_LOG_INFO, "%s: removed: the device is gone",
+			xmb_log(XMB_LOG_INFO,
+				"%s: removed: nothing uses it any more",
 				gate.path);
 			remove_entries(&gate);
 		}
@@ -231,8 +233,8 @@ static int tell_lock(const char *dev, const struct xmb_gate *gate, int err)
 {
 	if (err == -EBUSY) {
 		xmb_log(XMB_LOG_ERROR,
-			"%s: another process is using its gate (%s): end that "
-			"first",
+			"%s: another process is using its gate, or its place "
+			"in libxdp's dispatcher (%s): end that first",
 			dev, gate->path);
 		return err;
 	}

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -41,7 +42,7 @@ enum {
 
 static const char default_map[] = "xsks";
 
-static int load_ours(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
+static int open_ours(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
 {
 	struct steer_bpf *skel;
 	int err;
@@ -57,21 +58,42 @@ static int load_ours(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
 		.is_gate = opts->on_exit == XMB_PROG_EXIT_DROP,
 	};
 	err = bpf_map__set_max_entries(skel->maps.xskmap, opts->queue_cnt);
-	if (!err)
-		err = steer_bpf__load(skel);
 	if (err) {
 		steer_bpf__destroy(skel);
 		return err;
 	}
 	prog->skel = skel;
-	prog->prog_fd = bpf_program__fd(skel->progs.xmb_steer);
-	prog->map_fd = bpf_map__fd(skel->maps.xskmap);
-	prog->counters_fd = bpf_map__fd(skel->maps.counters);
+	prog->object = skel->obj;
+	prog->program = skel->progs.xmb_steer;
+	prog->map = skel->maps.xskmap;
 	return 0;
 }
 
 /* Is it an XSKMAP with a slot for each queue? */
-static int check_map(const struct xmb_prog_opts *opts, const char *name, int fd)
+static int check_map(const struct xmb_prog_opts *opts, const char *name,
+		     const struct bpf_map_info *info)
+{
+	if (info->type != BPF_MAP_TYPE_XSKMAP) {
+		xmb_log(XMB_LOG_ERROR,
+			"%s: %s is a BPF map of type %u (%s), and not an "
+			"XSKMAP, which is %u",
+			opts->dev, name, info->type, info->name,
+			BPF_MAP_TYPE_XSKMAP);
+		return -EINVAL;
+	}
+	if (info->max_entries < opts->queue_cnt) {
+		xmb_log(XMB_LOG_ERROR,
+			"%s: %s has %u entries, and queue %u is asked for: "
+			"make it larger, or receive on fewer queues",
+			opts->dev, name, info->max_entries,
+			opts->queue_cnt - 1);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int check_map_fd(const struct xmb_prog_opts *opts, const char *name,
+			int fd)
 {
 	struct bpf_map_info info = { 0 };
 	uint32_t len = sizeof(info);
@@ -82,22 +104,7 @@ static int check_map(const struct xmb_prog_opts *opts, const char *name, int fd)
 			name, strerror(-err));
 		return -EBADF;
 	}
-	if (info.type != BPF_MAP_TYPE_XSKMAP) {
-		xmb_log(XMB_LOG_ERROR,
-			"%s: %s is a BPF map of type %u (%s), and not an "
-			"XSKMAP, which is %u",
-			opts->dev, name, info.type, info.name,
-			BPF_MAP_TYPE_XSKMAP);
-		return -EINVAL;
-	}
-	if (info.max_entries < opts->queue_cnt) {
-		xmb_log(XMB_LOG_ERROR,
-			"%s: %s has %u entries, and queue %u is asked for: "
-			"make it larger, or receive on fewer queues",
-			opts->dev, name, info.max_entries, opts->queue_cnt - 1);
-		return -EINVAL;
-	}
-	return 0;
+	return check_map(opts, name, &info);
 }
 
 static bool is_named(const struct bpf_program *program, const char *section)
@@ -143,36 +150,30 @@ static struct bpf_program *choose_program(struct bpf_object *object,
 	return found;
 }
 
-static int load_object(struct xmb_prog *prog, struct bpf_object *object,
-		       const struct xmb_prog_opts *opts)
+static int choose(struct xmb_prog *prog, struct bpf_object *object,
+		  const struct xmb_prog_opts *opts)
 {
-	struct bpf_program *program = choose_program(object, opts);
 	const char *name = opts->source.map ? opts->source.map : default_map;
-	struct bpf_map *map;
-	int err;
+	struct bpf_map_info info = { 0 };
 
-	if (!program)
+	prog->program = choose_program(object, opts);
+	if (!prog->program)
 		return -EINVAL;
-	map = bpf_object__find_map_by_name(object, name);
-	if (!map) {
+	prog->map = bpf_object__find_map_by_name(object, name);
+	if (!prog->map) {
 		xmb_log(XMB_LOG_ERROR,
 			"%s: %s has no map called %s: name the XSKMAP by which "
 			"it redirects",
 			opts->dev, opts->source.file, name);
 		return -EINVAL;
 	}
-	err = bpf_object__load(object);
-	if (err)
-		return xmb_prog_tell_load(opts, err);
-	err = check_map(opts, name, bpf_map__fd(map));
-	if (err)
-		return err;
-	prog->prog_fd = bpf_program__fd(program);
-	prog->map_fd = bpf_map__fd(map);
-	return 0;
+	info.type = bpf_map__type(prog->map);
+	info.max_entries = bpf_map__max_entries(prog->map);
+	snprintf(info.name, sizeof(info.name), "%s", name);
+	return check_map(opts, name, &info);
 }
 
-static int load_file(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
+static int open_file(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
 {
 	const char *file = opts->source.file;
 	struct bpf_object *object;
@@ -194,7 +195,7 @@ static int load_file(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
 			opts->dev, file, strerror(-err));
 		return err == -ENOMEM ? err : -EINVAL;
 	}
-	err = load_object(prog, object, opts);
+	err = choose(prog, object, opts);
 	if (err) {
 		bpf_object__close(object);
 		return err;
@@ -259,7 +260,8 @@ static int take_map(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
 	}
 	prog->map_fd = fd;
 	prog->owns_map_fd = true;
-	err = check_map(opts, path ? path : "the XSKMAP that was passed", fd);
+	err = check_map_fd(opts, path ? path : "the XSKMAP that was passed",
+			   fd);
 	if (!err)
 		err = look_at_program(prog, opts);
 	if (err)
@@ -268,28 +270,47 @@ static int take_map(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
 	return prog->is_steered ? 0 : -ENOMEM;
 }
 
-int xmb_prog_load(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
+int xmb_prog_open(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
+{
+	int err;
+
+	if (opts->source.file)
+		return open_file(prog, opts);
+	err = open_ours(prog, opts);
+	return err ? xmb_prog_tell_load(opts, err) : 0;
+}
+
+int xmb_prog_fill(struct xmb_prog *prog)
 {
 	struct bpf_prog_info info = { 0 };
 	uint32_t len = sizeof(info);
+	int err;
+
+	prog->prog_fd = bpf_program__fd(prog->program);
+	prog->map_fd = bpf_map__fd(prog->map);
+	if (prog->skel)
+		prog->counters_fd = bpf_map__fd(prog->skel->maps.counters);
+	err = bpf_obj_get_info_by_fd(prog->prog_fd, &info, &len);
+	prog->id = (int)info.id;
+	return err;
+}
+
+int xmb_prog_load(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
+{
 	int err = -EAGAIN;
 
 	if (opts->source.xskmap || opts->source.xskmap_fd)
 		return take_map(prog, opts);
-	if (opts->source.file) {
-		err = load_file(prog, opts);
+	for (int i = 0; i < LOAD_TRY_MAX && err == -EAGAIN; i++) {
+		xmb_prog_unload(prog);
+		err = xmb_prog_open(prog, opts);
 		if (err)
 			return err;
-	} else {
-		for (int i = 0; i < LOAD_TRY_MAX && err == -EAGAIN; i++)
-			err = load_ours(prog, opts);
+		err = bpf_object__load(prog->object);
 	}
 	if (!err)
-		err = bpf_obj_get_info_by_fd(prog->prog_fd, &info, &len);
-	if (err)
-		return xmb_prog_tell_load(opts, err);
-	prog->id = (int)info.id;
-	return 0;
+		err = xmb_prog_fill(prog);
+	return err ? xmb_prog_tell_load(opts, err) : 0;
 }
 
 void xmb_prog_unload(struct xmb_prog *prog)
@@ -297,6 +318,10 @@ void xmb_prog_unload(struct xmb_prog *prog)
 	if (prog->owns_map_fd)
 		close(prog->map_fd);
 	free(prog->is_steered);
-	bpf_object__close(prog->object);
-	steer_bpf__destroy(prog->skel);
+	if (prog->skel)
+		steer_bpf__destroy(prog->skel);
+	else
+		bpf_object__close(prog->object);
+	prog->skel = NULL;
+	prog->object = NULL;
 }

@@ -8,7 +8,6 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <linux/if_link.h>
 #include <net/if.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -29,6 +28,18 @@ const char *xmb_prog_mode_name(enum xmb_prog_mode mode)
 	};
 
 	return (unsigned)mode <= XMB_PROG_GENERIC ? names[mode] : NULL;
+}
+
+const char *xmb_prog_way_name(enum xmb_prog_way way)
+{
+	static const char *const names[] = {
+		[XMB_PROG_BY_ANY] = "auto",
+		[XMB_PROG_BY_LINK] = "link",
+		[XMB_PROG_BY_DISPATCHER] = "dispatcher",
+		[XMB_PROG_BY_NETLINK] = "netlink",
+	};
+
+	return (unsigned)way <= XMB_PROG_BY_NETLINK ? names[way] : NULL;
 }
 
 /* libbpf prints several lines at once; the hook gets them one by one. */
@@ -53,8 +64,15 @@ static void take_over_print(void)
 {
 	static atomic_flag is_done = ATOMIC_FLAG_INIT;
 
-	if (!atomic_flag_test_and_set(&is_done))
-		libbpf_set_print(print_to_log);
+	if (atomic_flag_test_and_set(&is_done))
+		return;
+	libbpf_set_print(print_to_log);
+	xmb_dispatch_print_to_log();
+}
+
+static bool has_map(const struct xmb_prog_opts *opts)
+{
+	return opts->source.xskmap || opts->source.xskmap_fd;
 }
 
 /* What is wrong with it in words; NULL: nothing. */
@@ -70,6 +88,22 @@ static const char *fault_of_source(const struct xmb_prog_opts *opts)
 	if (cnt && opts->on_exit == XMB_PROG_EXIT_DROP)
 		return "what drops when its process has ended is our own "
 		       "program, not the user's";
+	if (has_map(opts) && opts->way != XMB_PROG_BY_ANY)
+		return "with an XSKMAP of the user's nothing is attached, in "
+		       "whatever way";
+	return NULL;
+}
+
+static const char *fault_of_way(const struct xmb_prog_opts *opts)
+{
+	if (!xmb_prog_way_name(opts->way))
+		return "the way is none of auto, link, dispatcher and netlink";
+	if (opts->on_exit == XMB_PROG_EXIT_DROP &&
+	    (opts->way == XMB_PROG_BY_DISPATCHER ||
+	     opts->way == XMB_PROG_BY_NETLINK))
+		return "what drops when its process has ended is held by a "
+		       "pinned bpf_link, and neither in libxdp's dispatcher "
+		       "nor by netlink";
 	return NULL;
 }
 
@@ -87,6 +121,8 @@ static int check(const struct xmb_prog_opts *opts)
 	else if (xmb_match_format(&opts->match, text, sizeof(text)) < 0)
 		what = "the match is none that xmb_match_parse() gives";
 	else
+		what = fault_of_way(opts);
+	if (!what)
 		what = fault_of_source(opts);
 	if (!what)
 		return 0;
@@ -111,6 +147,11 @@ static int check_cpus(const struct xmb_prog_opts *opts)
 
 static void say_attached(const struct xmb_prog *prog)
 {
+	static const char *const ways[] = {
+		[XMB_PROG_BY_LINK] = "bpf_link",
+		[XMB_PROG_BY_DISPATCHER] = "libxdp's dispatcher",
+		[XMB_PROG_BY_NETLINK] = "netlink",
+	};
 	char text[XMB_MATCH_TEXT_MAX];
 
 	xmb_match_format(&prog->match, text, sizeof(text));
@@ -130,8 +171,8 @@ static void say_attached(const struct xmb_prog *prog)
 			"%s: XDP program %d attached in %s mode, match %s, by "
 			"%s",
 			prog->dev, prog->id, xmb_prog_mode_name(prog->mode),
-			prog->object ? "all that it takes" : text,
-			prog->is_netlink ? "netlink" : "bpf_link");
+			prog->skel ? text : "all that it takes",
+			ways[prog->way]);
 	if (prog->gate.is_ours)
 		xmb_log(XMB_LOG_INFO,
 			"%s: what matches and has no socket is dropped from "
@@ -144,6 +185,14 @@ static void say_attached(const struct xmb_prog *prog)
 static int take_gate(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
 {
 	prog->mode = xmb_prog_mode_of(prog->ifindex, prog->gate.prog_id);
+	if (opts->way != XMB_PROG_BY_ANY && opts->way != XMB_PROG_BY_LINK) {
+		xmb_log(XMB_LOG_ERROR,
+			"%s: its gate, a bpf_link, has the device: open it "
+			"first: `xmbuf detach %s`",
+			prog->dev, prog->dev);
+		xmb_gate_close(&prog->gate);
+		return -EBUSY;
+	}
 	if (opts->mode != XMB_PROG_AUTO && opts->mode != prog->mode) {
 		xmb_log(XMB_LOG_ERROR,
 			"%s: %s XDP was asked for, and its gate is in %s mode: "
@@ -156,6 +205,7 @@ static int take_gate(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
 	}
 	prog->link_fd = prog->gate.link_fd;
 	prog->gate.link_fd = -1;
+	prog->way = XMB_PROG_BY_LINK;
 	prog->is_taking_over = true;
 	return 0;
 }
@@ -170,19 +220,44 @@ static int make_gate(struct xmb_prog *prog)
 	return err;
 }
 
+/* A dispatcher that is there is joined: no link gets past it. */
+static bool is_joining(const struct xmb_prog_opts *opts)
+{
+	if (opts->way == XMB_PROG_BY_ANY)
+		return !has_map(opts) && xmb_dispatch_is_on(opts->ifindex);
+	return opts->way == XMB_PROG_BY_DISPATCHER;
+}
+
+static int tell_no_gate(const struct xmb_prog_opts *opts)
+{
+	xmb_log(XMB_LOG_ERROR,
+		"%s: a gate is a bpf_link that is pinned, and libxdp's "
+		"dispatcher has the device: `xdp-loader unload %s --all`, or "
+		"ask for no gate and join it",
+		opts->dev, opts->dev);
+	return -EBUSY;
+}
+
 static int attach(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
 {
 	bool is_gate = opts->on_exit == XMB_PROG_EXIT_DROP;
-	int err = xmb_prog_load(prog, opts);
+	bool joins = is_joining(opts);
+	int err;
 
+	if (joins && is_gate)
+		return tell_no_gate(opts);
+	err = joins ? xmb_prog_open(prog, opts) : xmb_prog_load(prog, opts);
 	if (err || prog->owns_map_fd)
 		return err;
+	/* In a dispatcher the lock is what is wanted. */
 	err = xmb_gate_open(&prog->gate, prog->dev, prog->ifindex,
-			    is_gate ? XMB_GATE_MAKE : XMB_GATE_LOOK);
+			    is_gate || joins ? XMB_GATE_MAKE : XMB_GATE_LOOK);
 	if (err)
 		return err;
 	if (prog->gate.link_fd >= 0)
 		return take_gate(prog, opts);
+	if (joins)
+		return xmb_dispatch_join(prog, opts);
 	err = xmb_prog_put_on(prog, opts);
 	if (!err && is_gate)
 		err = make_gate(prog);
@@ -291,7 +366,9 @@ int xmb_prog_check(const struct xmb_prog *prog)
 	char name[IF_NAMESIZE];
 	bool is_on = true;
 
-	if (prog->link_fd >= 0)
+	if (prog->dispatch)
+		is_on = xmb_dispatch_has(prog);
+	else if (prog->link_fd >= 0)
 		is_on = xmb_link_ifindex(prog->link_fd, NULL) != 0;
 	else if (prog->is_netlink)
 		is_on = xmb_prog_mode_of(prog->ifindex, (uint32_t)prog->id) ==
@@ -319,15 +396,10 @@ static void unsteer_all(struct xmb_prog *prog)
 
 static void take_off(struct xmb_prog *prog)
 {
-	struct bpf_xdp_attach_opts ours = {
-		.sz = sizeof(ours),
-		.old_prog_fd = prog->prog_fd,
-	};
-	uint32_t flags = prog->mode == XMB_PROG_NATIVE ? XDP_FLAGS_DRV_MODE
-						       : XDP_FLAGS_SKB_MODE;
-
+	if (prog->dispatch)
+		xmb_dispatch_leave(prog);
 	if (prog->is_netlink)
-		bpf_xdp_detach(prog->ifindex, flags, &ours);
+		xmb_prog_take_off(prog->ifindex, prog->mode, prog->prog_fd);
 	prog->is_netlink = false;
 	if (prog->link_fd < 0)
 		return;
@@ -348,6 +420,7 @@ static void leave_closed(struct xmb_prog *prog)
 void xmb_prog_detach(struct xmb_prog *prog)
 {
 	bool stays = prog->gate.dir_fd >= 0 && prog->is_committed &&
+		     !prog->dispatch &&
 		     xmb_link_ifindex(prog->link_fd, NULL) != 0;
 
 	if (prog->is_taking_over) {
@@ -378,6 +451,11 @@ void xmb_prog_destroy(struct xmb_prog *prog)
 enum xmb_prog_mode xmb_prog_mode(const struct xmb_prog *prog)
 {
 	return prog->mode;
+}
+
+enum xmb_prog_way xmb_prog_way(const struct xmb_prog *prog)
+{
+	return prog->way;
 }
 
 int xmb_prog_id(const struct xmb_prog *prog)

@@ -16,12 +16,20 @@
  *                    +----no match------+--> kernel, as without a program
  *
  * Attaching asks for native XDP (the driver runs the program before it makes an
- * skb) or generic XDP (the kernel runs it later, on any device, slower).  It is
- * held by a bpf_link: nobody else can replace or remove it by netlink, and it
- * goes with xmb_prog_detach() or with the process.  Where the kernel has no
- * bpf_link for XDP it is attached by netlink, and the log says so: then it
- * stays behind a process that is killed, and whoever may can take it off.  It
+ * skb) or generic XDP (the kernel runs it later, on any device, slower).  It
  * takes frames of several buffers, so native XDP works at MTU 9000 too.
+ *
+ *      way          others on the device   SIGKILL leaves
+ *      link         none                   nothing
+ *      dispatcher   libxdp's: in order     ours there, its sockets gone
+ *      netlink      none, may take it off  the same
+ *
+ * A bpf_link comes first: nobody can replace or remove it by netlink, and it
+ * goes with xmb_prog_detach() or with the process.  Where libxdp's dispatcher
+ * is on the device, which xdp-loader and xdp-filter put there, the program
+ * becomes one of those that it calls in order of their priority, ours with 20
+ * as all AF_XDP programs of libxdp.  Netlink is last, where the kernel has no
+ * bpf_link for XDP.  The log says which way was taken, and why.
  *
  * A gate (XMB_PROG_EXIT_DROP) is pinned to a file in /sys/fs/bpf/xmbuf and so
  * outlives the process, however that ends: the sockets go, and what matches is
@@ -46,9 +54,18 @@
  * Errors     0 or a negative errno; a call that fails changes nothing and logs
  *            what was asked, what the kernel answered and what to do.
  * Kernel     Linux 5.18 (programs for several buffers); CAP_NET_ADMIN and
- *            CAP_BPF, or root.  The first attach sends what libbpf prints, in
- *            the whole process, to the log as XMB_LOG_DEBUG.
+ *            CAP_BPF, or root; a dispatcher needs root and a bpffs on
+ *            /sys/fs/bpf.  The first attach sends what libbpf and libxdp print,
+ *            in the whole process, to the log as XMB_LOG_DEBUG.
  */
+
+/* By what a program is on its device. */
+enum xmb_prog_way {
+	XMB_PROG_BY_ANY, /* as above; never what was got */
+	XMB_PROG_BY_LINK,
+	XMB_PROG_BY_DISPATCHER, /* one is put there, where none is */
+	XMB_PROG_BY_NETLINK,
+};
 
 enum xmb_prog_mode {
 	XMB_PROG_AUTO, /* native, else generic; never what was got */
@@ -79,6 +96,7 @@ struct xmb_prog_opts {
 	const char *dev; /* for messages */
 	int ifindex;
 	enum xmb_prog_mode mode; /* one that is named never falls back */
+	enum xmb_prog_way way;	 /* the same */
 	struct xmb_match match;
 	uint32_t queue_cnt; /* RX queues that may be steered */
 	enum xmb_prog_exit on_exit;
@@ -116,24 +134,31 @@ struct xmb_prog;
 /* Give "auto", "native" or "generic"; NULL for any other value. */
 XMB_API const char *xmb_prog_mode_name(enum xmb_prog_mode mode);
 
+/* Give "auto", "link", "dispatcher" or "netlink"; NULL for any other value. */
+XMB_API const char *xmb_prog_way_name(enum xmb_prog_way way);
+
 /*
- * Load the program, attach it to the device and log the mode that was got, and
- * why what is better was not; no queue is steered yet, so all traffic still
+ * Load the program, attach it to the device and log mode and way that were got,
+ * and why what is better was not; no queue is steered yet, so all traffic still
  * goes to the kernel, or nowhere where there is a gate.  A gate that is on the
  * device is taken over at xmb_prog_commit(), in the mode that it has.  With an
  * XSKMAP of the user's nothing is loaded or attached.
- * -EINVAL: mode or match is out of range, ifindex or queue_cnt is 0, source
- * names two things or goes with a match or a gate; a map is no XSKMAP, or has
- * fewer entries than queue_cnt; an object has no such program or map.
- * -EBUSY: another program is attached, in either mode; another process has the
- * gate; a gate is in another mode than the one that is named.
+ * -EINVAL: mode, way or match is out of range, ifindex or queue_cnt is 0,
+ * source names two things or goes with a match or a gate; a gate, or an XSKMAP
+ * of the user's, goes with no such way; a map is no XSKMAP, or has fewer
+ * entries than queue_cnt; an object has no such program or map.
+ * -EBUSY: another program is attached, in either mode; another process of ours
+ * has the device; a gate or a dispatcher that is there is in another mode than
+ * the one that is named, or there is a dispatcher and a gate is asked for.
  * -EPERM: a privilege is missing.
  * -ENODEV: there is no such device.
  * -ENOENT: no file, or nothing pinned, where source says.  -EBADF: xskmap_fd
  * is no BPF map.
  * -EOPNOTSUPP: the kernel cannot load the program, or the device as it is set
- * up cannot run it in this mode; or a gate was asked for where no bpffs is
- * mounted, or where there is no bpf_link.
+ * up cannot run it in this mode; or there is no bpf_link; or no dispatcher,
+ * where the kernel lets no program replace a function of another's (a locked
+ * down one too), and for the time of the attempt ours is there alone; or a gate
+ * or a dispatcher was asked for where no bpffs is mounted.
  * -ENOMEM: no memory here or in the kernel.
  */
 XMB_API int xmb_prog_attach(struct xmb_prog **out,
@@ -171,6 +196,10 @@ XMB_API void xmb_prog_destroy(struct xmb_prog *prog);
  * of the user's, no program was on the device.
  */
 XMB_API enum xmb_prog_mode xmb_prog_mode(const struct xmb_prog *prog);
+
+/* Tell the way that was taken; XMB_PROG_BY_ANY: with an XSKMAP of the user's.
+ */
+XMB_API enum xmb_prog_way xmb_prog_way(const struct xmb_prog *prog);
 
 /*
  * Tell the kernel's id of the program, as `bpftool prog` shows it; 0: with an

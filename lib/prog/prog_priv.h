@@ -5,18 +5,24 @@
 #include "base/log.h"
 #include "prog/prog.h"
 
+#include <errno.h>
+
 /*
  * What the files of the room share.
  *
  *      prog.c     the calls of prog.h
  *      load.c     program and map: ours, a file's, or a map that is there
  *      attach.c   bpf_link in the modes asked for, netlink last
+ *      dispatch.c one of the programs of libxdp's dispatcher
  *      gate.c     the files of a gate
  *      refusal.c  why the kernel refused, in words
  */
 
+struct bpf_map;
 struct bpf_object;
+struct bpf_program;
 struct steer_bpf;
+struct xmb_dispatch;
 
 /* The directory of a device's gate, which is locked while dir_fd is open. */
 struct xmb_gate {
@@ -28,13 +34,17 @@ struct xmb_gate {
 };
 
 struct xmb_prog {
-	struct steer_bpf *skel;		  /* ours */
-	struct bpf_object *object;	  /* a file's */
+	struct steer_bpf *skel;	   /* ours; NULL: a file's */
+	struct bpf_object *object; /* NULL: a map that is there */
+	struct bpf_program *program;
+	struct bpf_map *map;
+	struct xmb_dispatch *dispatch;	  /* NULL: none */
 	int prog_fd, map_fd, counters_fd; /* -1: none */
 	bool owns_map_fd;
 	bool *is_steered; /* queues, in a map of the user's */
 	int link_fd;	  /* -1: none */
 	bool is_netlink, is_committed, is_taking_over;
+	enum xmb_prog_way way; /* that is taken; BY_ANY: not yet, or none */
 	struct xmb_gate gate;
 	int ifindex, id;
 	enum xmb_prog_mode mode;
@@ -45,8 +55,17 @@ struct xmb_prog {
 };
 
 /*
- * Fill in what source says: prog_fd, map_fd, counters_fd and id, and for a map
- * that is there the mode too.  The errors of xmb_prog_attach(), said.
+ * Read what source says, all but a map that is there, and load nothing yet:
+ * object, program and map.  The errors of xmb_prog_attach(), said.
+ */
+int xmb_prog_open(struct xmb_prog *prog, const struct xmb_prog_opts *opts);
+
+/* Fill in prog_fd, map_fd, counters_fd and id when the object was loaded. */
+int xmb_prog_fill(struct xmb_prog *prog);
+
+/*
+ * Open, load and fill, or take the map that is there, and then the mode too.
+ * The errors of xmb_prog_attach(), said.
  */
 int xmb_prog_load(struct xmb_prog *prog, const struct xmb_prog_opts *opts);
 void xmb_prog_unload(struct xmb_prog *prog);
@@ -54,11 +73,43 @@ void xmb_prog_unload(struct xmb_prog *prog);
 /* Sum a counters map of ours over the CPUs.  -EINVAL: it is none of ours. */
 int xmb_prog_sum(int map_fd, uint64_t v[XMB_PROG_COUNTER_CNT]);
 
+/* By its name, which the kernel cuts. */
+bool xmb_prog_is_dispatcher(uint32_t prog_id);
+
 /* The mode in which the program of this id is on the device; AUTO: in none. */
 enum xmb_prog_mode xmb_prog_mode_of(int ifindex, uint32_t prog_id);
 
-/* Put prog_fd on the device: link_fd or is_netlink, and mode. */
+/* Put prog_fd on the device: link_fd or nothing, way and mode. */
 int xmb_prog_put_on(struct xmb_prog *prog, const struct xmb_prog_opts *opts);
+
+/* Take a program off that is on the device by netlink, and no other. */
+void xmb_prog_take_off(int ifindex, enum xmb_prog_mode mode, int prog_fd);
+
+/* Would another mode get the same answer? */
+bool xmb_prog_is_final(int err);
+
+/* libxdp's prints go to the log, too. */
+void xmb_dispatch_print_to_log(void);
+
+/* Is libxdp's dispatcher on the device?  False also where it cannot be seen. */
+bool xmb_dispatch_is_on(int ifindex);
+
+/*
+ * Have the dispatcher that is on the device call what xmb_prog_open() opened,
+ * or put one there that does; fills prog and the mode.  What a process left
+ * there that was killed while it held the lock of the gate's directory, which
+ * the caller holds now, is taken out.  The errors of xmb_prog_attach(), said.
+ */
+int xmb_dispatch_join(struct xmb_prog *prog, const struct xmb_prog_opts *opts);
+
+/* Does the dispatcher call it still? */
+bool xmb_dispatch_has(const struct xmb_prog *prog);
+
+/*
+ * Take it out if it is in, and nothing else; with the last one the dispatcher
+ * goes.
+ */
+void xmb_dispatch_leave(struct xmb_prog *prog);
 
 /* The device that the link holds, 0 if there is none any more; negative errno.
  */
@@ -111,6 +162,18 @@ int xmb_prog_tell_load(const struct xmb_prog_opts *opts, int err);
 int xmb_prog_tell_attach(const struct xmb_prog_opts *opts,
 			 enum xmb_prog_mode mode, int err,
 			 enum xmb_log_level level, const char *then);
+
+/*
+ * libxdp answered err to attaching in mode, with these words of its own; then
+ * as above, and NULL if nothing does.
+ */
+enum { XMB_DISPATCH_ALONE = -ENOSYS }; /* it left the dispatcher out */
+int xmb_dispatch_tell(const struct xmb_prog_opts *opts, enum xmb_prog_mode mode,
+		      int err, const char *words, const char *then);
+
+/* The dispatcher is there in another mode than the one that is named. */
+int xmb_dispatch_tell_mode(const struct xmb_prog_opts *opts,
+			   enum xmb_prog_mode there);
 
 /* The kernel answered err to what was tried with a gate's file. */
 int xmb_gate_tell(const char *dev, const char *what, const char *path, int err);

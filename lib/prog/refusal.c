@@ -14,7 +14,7 @@ enum {
 	OWNER_TEXT_MAX = 256,
 };
 
-/* The name of its program, cut to what the kernel keeps. */
+/* The name of libxdp's program. */
 static const char dispatcher[] = "xdp_dispatcher";
 
 static const char privilege[] =
@@ -100,6 +100,14 @@ static void name_prog(uint32_t prog_id, char name[BPF_OBJ_NAME_LEN])
 	close(fd);
 }
 
+bool xmb_prog_is_dispatcher(uint32_t prog_id)
+{
+	char name[BPF_OBJ_NAME_LEN];
+
+	name_prog(prog_id, name);
+	return !strcmp(name, dispatcher);
+}
+
 /* Say which program is in the way and how to be rid of it. */
 static void describe_owner(const struct xmb_prog_opts *opts, char *text)
 {
@@ -122,10 +130,9 @@ static void describe_owner(const struct xmb_prog_opts *opts, char *text)
 	name_prog(id, name);
 	if (!strcmp(name, dispatcher)) {
 		snprintf(text, OWNER_TEXT_MAX,
-			 "libxdp's dispatcher (program %u) is attached: "
-			 "`xdp-loader unload %s --all`, or load a program of "
-			 "your own into it and name the XSKMAP that it "
-			 "redirects to, pinned",
+			 "libxdp's dispatcher (program %u) is attached: join "
+			 "it (as root, and not with a gate), or "
+			 "`xdp-loader unload %s --all`",
 			 id, opts->dev);
 		return;
 	}
@@ -170,6 +177,49 @@ int xmb_prog_tell_attach(const struct xmb_prog_opts *opts,
 		opts->dev, xmb_prog_mode_name(mode), strerror(-err), words,
 		then);
 	return answer;
+}
+
+int xmb_dispatch_tell_mode(const struct xmb_prog_opts *opts,
+			   enum xmb_prog_mode there)
+{
+	xmb_log(XMB_LOG_ERROR,
+		"%s: %s XDP was asked for, and libxdp's dispatcher is there in "
+		"%s mode: ask for that, or `xdp-loader unload %s --all`",
+		opts->dev, xmb_prog_mode_name(opts->mode),
+		xmb_prog_mode_name(there), opts->dev);
+	return -EBUSY;
+}
+
+int xmb_dispatch_tell(const struct xmb_prog_opts *opts, enum xmb_prog_mode mode,
+		      int err, const char *words, const char *then)
+{
+	char text[OWNER_TEXT_MAX];
+
+	if (!words[0])
+		words = "it does not say why";
+	if (err == XMB_DISPATCH_ALONE) {
+		xmb_log(XMB_LOG_ERROR,
+			"%s: asked for libxdp's dispatcher, libxdp cannot load "
+			"it (%s): the kernel lets no program replace a "
+			"function of another's (it has no BPF trampolines or "
+			"is locked down), or this is not root; a bpf_link "
+			"(--attach link) takes the device for one program",
+			opts->dev, words);
+		return -EOPNOTSUPP;
+	}
+	/* It tried to attach the program alone, in the place of it. */
+	if (err == -EBUSY && xmb_dispatch_is_on(opts->ifindex)) {
+		xmb_log(XMB_LOG_ERROR,
+			"%s: asked to join libxdp's dispatcher, which is "
+			"there, and it cannot be changed (%s): "
+			"`xdp-loader unload %s --all`",
+			opts->dev, words, opts->dev);
+		return -EBUSY;
+	}
+	snprintf(text, sizeof(text), " (in libxdp's dispatcher; %s)%s", words,
+		 then ? then : "");
+	return xmb_prog_tell_attach(opts, mode, err,
+				    then ? XMB_LOG_WARN : XMB_LOG_ERROR, text);
 }
 
 int xmb_prog_tell_load(const struct xmb_prog_opts *opts, int err)

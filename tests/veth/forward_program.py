@@ -190,6 +190,40 @@ def netlink_is_last_and_said():
         forward.finish()
 
 
+def the_way_of_attaching_that_is_named_is_got_and_reported():
+    own_bpffs()
+    with GateLab() as lab:
+        for name, words in (("auto", "by bpf_link"), ("link", "by bpf_link"),
+                            ("netlink", "by netlink")):
+            with lab.forward("--attach", name) as forward:
+                expect_ping(lab)
+                final = forward.finish()
+            got = "link" if name == "auto" else name
+            expect([p["attach"] for p in final["ports"]], [got, got], f"--attach {name}")
+            expect_words(forward.said(), f"match all, {words}")
+        expect_words(lab.refused("--attach", "netlink", "--on-exit", "drop"),
+                     "held by a pinned bpf_link")
+        lab.expect_untouched()
+        expect_words(lab.refused("--attach", "both", code=2),
+                     "none of auto, link, dispatcher, netlink")
+
+
+def a_dispatcher_is_joined_or_refused_in_words():
+    """Where a kernel loads one, tests/vm has the rest."""
+    own_bpffs()
+    with GateLab() as lab:
+        options = ("--attach", "dispatcher", "--duration", "0.3", "--json")
+        done = lab.run("fwd", XMBUF, "forward", "left", "right", *options, check=False)
+        if done.returncode:
+            expect_words(done.stderr, "left: asked for libxdp's dispatcher, libxdp cannot load",
+                         "--attach link")
+            report.note("this kernel loads no dispatcher")
+        else:
+            final = json.loads(done.stdout.splitlines()[-1])
+            expect([p["attach"] for p in final["ports"]], ["dispatcher"] * 2, "ways")
+        lab.expect_untouched()
+
+
 def a_stranger_who_takes_a_program_off_ends_it_in_words():
     with LinklessLab() as lab, lab.forward(interval=1) as forward:
         expect_ping(lab)

@@ -94,10 +94,17 @@ Test(prog_refusal, a_strangers_program_is_named_and_the_advice_removes_it)
 Test(prog_refusal, a_dispatcher_of_libxdp_is_told_from_other_programs)
 {
 	struct xmb_prog_opts any;
+	struct xmb_prog *prog;
 
+	mount_bpffs();
 	make_pair(1, 1);
 	any = opts_for(XMB_PROG_AUTO);
+	/* It has its name only, so libxdp cannot have ours join it. */
 	attach_by_netlink("xdp_dispatcher", XDP_FLAGS_DRV_MODE);
+	cr_expect(eq(int, xmb_prog_attach(&prog, &any), -EBUSY));
+	expect_said(XMB_LOG_ERROR, "asked to join libxdp's dispatcher");
+	expect_said(XMB_LOG_ERROR, "`xdp-loader unload va --all`");
+	any.way = XMB_PROG_BY_LINK;
 	expect_refused(&any, -EBUSY, "libxdp's dispatcher");
 	expect_said(XMB_LOG_ERROR, "`xdp-loader unload va --all`");
 }

@@ -115,6 +115,8 @@ def initramfs(path, row, kernel, emulator, programs, init):
     archive.add("modules/order", stat.S_IFREG | 0o644,
                 "".join(f"{name}\n" for name in modules).encode())
     archive.file(LOADER[1:], os.path.realpath(LOADER))
+    # libxdp looks for it there, and no loader tells.
+    archive.file(f"{LIB}/bpf/xdp-dispatcher.o", f"/{LIB}/bpf/xdp-dispatcher.o")
     archive.write(path)
 
 

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "prog/prog_priv.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/bpf.h>
+#include <net/if.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xdp/libxdp.h>
+
+/* Where libxdp's protocol has it: the programs of dispatcher ID on a device. */
+#define BPFFS "/sys/fs/bpf"
+#define PIN "%s/xdp/dispatch-%d-%u/prog%d-prog"
+
+enum {
+	/* Of AF_XDP programs in libxdp; filters have 10, all others 50. */
+	PRIORITY = 20,
+	PROG_MAX = 10, /* in a dispatcher */
+	LOOK_MAX = 8,
+	SAID_MAX = 200,
+	ORDER_MAX = 400,
+	PIN_MAX = 4096,
+};
+
+struct xmb_dispatch {
+	struct xdp_program *program;
+	atomic_uint seen_id; /* the dispatcher in which it was seen last */
+};
+
+static const char ours[] = "xmb_steer";
+
+/* libxdp's last words, of this thread: errno alone does not tell much. */
+static _Thread_local char said[SAID_MAX];
+
+static int hear(enum libxdp_print_level level, const char *fmt, va_list ap)
+{
+	char line[SAID_MAX];
+	int len = vsnprintf(line, sizeof(line), fmt, ap);
+
+	line[strcspn(line, "\n")] = '\0';
+	xmb_log(XMB_LOG_DEBUG, "%s", line);
+	/* What it does next is no reason. */
+	if (level != LIBXDP_DEBUG && !strstr(line, "Falling back"))
+		memcpy(said, line, sizeof(said));
+	return len;
+}
+
+void xmb_dispatch_print_to_log(void)
+{
+	libxdp_set_print(hear);
+}
+
+static enum xdp_attach_mode how(enum xmb_prog_mode mode)
+{
+	return mode == XMB_PROG_NATIVE ? XDP_MODE_NATIVE : XDP_MODE_SKB;
+}
+
+/* The program on the device, 0: none; libxdp's calls leave files open. */
+static uint32_t id_there(int ifindex, enum xmb_prog_mode *mode)
+{
+	struct bpf_xdp_query_opts xdp = { .sz = sizeof(xdp) };
+
+	if (bpf_xdp_query(ifindex, 0, &xdp))
+		return 0;
+	*mode = xdp.drv_prog_id ? XMB_PROG_NATIVE : XMB_PROG_GENERIC;
+	return xdp.drv_prog_id ? xdp.drv_prog_id : xdp.skb_prog_id;
+}
+
+bool xmb_dispatch_is_on(int ifindex)
+{
+	enum xmb_prog_mode mode;
+	uint32_t id = id_there(ifindex, &mode);
+
+	return id && xmb_prog_is_dispatcher(id);
+}
+
+static int attach_in(struct xmb_prog *prog, enum xmb_prog_mode mode)
+{
+	struct xdp_program_opts opts = {
+		.sz = sizeof(opts),
+		.obj = prog->object,
+		.prog_name = bpf_program__name(prog->program),
+	};
+	const char *section = bpf_program__section_name(prog->program);
+	struct xdp_program *program;
+	int err;
+
+	said[0] = '\0';
+	program = xdp_program__create(&opts);
+	err = (int)libxdp_get_error(program);
+	if (err)
+		return err;
+	/* libxdp 1.3 does not see it by itself, and without it a dispatcher
+	 * takes no packet of several buffers. */
+	if (strstr(section, ".frags"))
+		xdp_program__set_xdp_frags_support(program, true);
+	if (prog->skel)
+		xdp_program__set_run_prio(program, PRIORITY);
+	err = xdp_program__attach(program, prog->ifindex, how(mode), 0);
+	/* Where no dispatcher can be loaded it attaches one program alone. */
+	if (!err && bpf_program__type(prog->program) != BPF_PROG_TYPE_EXT) {
+		xmb_prog_take_off(prog->ifindex, mode,
+				  bpf_program__fd(prog->program));
+		err = XMB_DISPATCH_ALONE;
+	}
+	if (err) {
+		xdp_program__close(program);
+		return err;
+	}
+	prog->dispatch->program = program;
+	prog->mode = mode;
+	prog->way = XMB_PROG_BY_DISPATCHER;
+	return 0;
+}
+
+/*
+ * Whoever holds the lock of the device knows that nobody else's process is
+ * behind another program of ours.
+ */
+static bool is_leftover(const struct xmb_prog *prog, struct xdp_program *p)
+{
+	int id = (int)xdp_program__id(p);
+
+	if (!prog->skel || id == prog->id || strcmp(xdp_program__name(p), ours))
+		return false;
+	if (!xdp_program__detach(p, prog->ifindex, how(prog->mode), 0))
+		xmb_log(XMB_LOG_INFO,
+			"%s: program %d, which a process that was killed left "
+			"in libxdp's dispatcher, was taken out",
+			prog->dev, id);
+	return true;
+}
+
+static void say_order(const struct xmb_prog *prog, bool was_there)
+{
+	struct xdp_multiprog *mp =
+		xdp_multiprog__get_from_ifindex(prog->ifindex);
+	struct xdp_program *p = NULL;
+	char order[ORDER_MAX] = "";
+	size_t len = 0;
+
+	if (!mp || libxdp_get_error(mp))
+		return;
+	while (len < sizeof(order) && (p = xdp_multiprog__next_prog(p, mp)))
+		if (!is_leftover(prog, p))
+			len += (size_t)snprintf(
+				order + len, sizeof(order) - len, "%s%s (%u)",
+				len ? ", " : "", xdp_program__name(p),
+				xdp_program__run_prio(p));
+	xmb_log(XMB_LOG_INFO,
+		"%s: libxdp's dispatcher %s, and calls by priority: %s; "
+		"program %d stays in it, without sockets, when this process is "
+		"killed: until %s`xdp-loader unload %s --id %d`",
+		prog->dev, was_there ? "is on the device" : "was asked for",
+		order, prog->id, prog->skel ? "the next start, or " : "",
+		prog->dev, prog->id);
+	xdp_multiprog__close(mp);
+}
+
+static int join(struct xmb_prog *prog, const struct xmb_prog_opts *opts,
+		enum xmb_prog_mode there)
+{
+	bool may_fall = !there && opts->mode == XMB_PROG_AUTO;
+	enum xmb_prog_mode mode = may_fall ? XMB_PROG_NATIVE
+				  : there  ? there
+					   : opts->mode;
+	int err = attach_in(prog, mode);
+
+	if (err && may_fall && err != XMB_DISPATCH_ALONE &&
+	    !xmb_prog_is_final(err)) {
+		xmb_dispatch_tell(opts, mode, err, said,
+				  "; trying generic XDP, which is slower");
+		mode = XMB_PROG_GENERIC;
+		/* What was loaded for one dispatcher does not fit another. */
+		xmb_prog_unload(prog);
+		err = xmb_prog_open(prog, opts);
+		if (err)
+			return err;
+		err = attach_in(prog, mode);
+	}
+	return err ? xmb_dispatch_tell(opts, mode, err, said, NULL) : 0;
+}
+
+int xmb_dispatch_join(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
+{
+	enum xmb_prog_mode there = XMB_PROG_AUTO;
+	uint32_t id = id_there(prog->ifindex, &there);
+	int err;
+
+	if (id && !xmb_prog_is_dispatcher(id))
+		return xmb_prog_tell_attach(opts, there, -EBUSY, XMB_LOG_ERROR,
+					    "");
+	if (!id)
+		there = XMB_PROG_AUTO;
+	if (there && opts->mode && opts->mode != there)
+		return xmb_dispatch_tell_mode(opts, there);
+	prog->dispatch = calloc(1, sizeof(*prog->dispatch));
+	if (!prog->dispatch)
+		return -ENOMEM;
+	err = join(prog, opts, there);
+	if (err)
+		return err;
+	err = xmb_prog_fill(prog);
+	if (err)
+		return xmb_prog_tell_load(opts, err);
+	say_order(prog, there);
+	return 0;
+}
+
+/* Is ours pinned as one of those that dispatcher id calls? */
+static int is_called_by(const struct xmb_prog *prog, uint32_t id)
+{
+	const char *fs = secure_getenv(XDP_BPFFS_ENVVAR);
+	char path[PIN_MAX];
+
+	for (int i = 0; i < PROG_MAX; i++) {
+		struct bpf_prog_info info = { 0 };
+		uint32_t len = sizeof(info);
+		int fd, err;
+
+		snprintf(path, sizeof(path), PIN, fs ? fs : BPFFS,
+			 prog->ifindex, id, i);
+		fd = bpf_obj_get(path);
+		if (fd == -ENOENT)
+			return 0;
+		err = fd < 0 ? fd : bpf_obj_get_info_by_fd(fd, &info, &len);
+		if (fd >= 0)
+			close(fd);
+		if (err)
+			return err;
+		if ((int)info.id == prog->id)
+			return 1;
+	}
+	return 0;
+}
+
+bool xmb_dispatch_has(const struct xmb_prog *prog)
+{
+	atomic_uint *seen = &prog->dispatch->seen_id;
+	enum xmb_prog_mode mode;
+	uint32_t last = 0;
+
+	/* Who joins or leaves puts a new one there, then removes the old. */
+	for (int i = 0; i < LOOK_MAX; i++) {
+		uint32_t id = id_there(prog->ifindex, &mode);
+		int is_in;
+
+		if (!id || id == last)
+			return false;
+		if (id == atomic_load_explicit(seen, memory_order_relaxed))
+			return true;
+		is_in = is_called_by(prog, id);
+		if (is_in > 0)
+			atomic_store_explicit(seen, id, memory_order_relaxed);
+		/* What cannot be told now is asked again the next time. */
+		if (is_in)
+			return true;
+		last = id;
+	}
+	return true;
+}
+
+void xmb_dispatch_leave(struct xmb_prog *prog)
+{
+	struct xdp_program *program = prog->dispatch->program;
+	char name[IF_NAMESIZE];
+	int err = 0;
+
+	if (program)
+		err = xdp_program__detach(program, prog->ifindex,
+					  how(prog->mode), 0);
+	/* Somebody took it out, or its device is gone. */
+	if (err == -ENOENT && !if_indextoname((unsigned)prog->ifindex, name))
+		xmb_log(XMB_LOG_INFO,
+			"%s: the device is gone: what libxdp has pinned for it "
+			"goes by `xdp-loader clean`",
+			prog->dev);
+	else if (err && err != -ENOENT)
+		xmb_log(XMB_LOG_WARN,
+			"%s: program %d stays in libxdp's dispatcher (%s; %s): "
+			"`xdp-loader unload %s --id %d`",
+			prog->dev, prog->id, strerror(-err), said, prog->dev,
+			prog->id);
+	xdp_program__close(program);
+	free(prog->dispatch);
+	prog->dispatch = NULL;
+}
