@@ -7,8 +7,7 @@
 
 /*
  * Returns how many are left, in the front: one whose checksum cannot be
- * finished, since a handler shared the packet, is its drop; it would go out
- * wrong.
+ * finished, since a handler shared the packet, would go out wrong.
  */
 static uint32_t complete_csums(struct xmb_worker *w, struct xmb_multibuf *mbs,
 			       uint32_t cnt)
@@ -32,7 +31,7 @@ static uint32_t complete_csums(struct xmb_worker *w, struct xmb_multibuf *mbs,
 	if (done)
 		xmb_worker_count(w, XMB_WORKER_CSUM_COMPLETED, done);
 	if (left < cnt)
-		xmb_worker_count(w, XMB_WORKER_HANDLER_DROP, cnt - left);
+		xmb_worker_count(w, XMB_WORKER_CSUM_SHARED, cnt - left);
 	return left;
 }
 

@@ -116,6 +116,10 @@ XMB_API void xmb_burst_send(struct xmb_burst *burst, uint32_t port,
 	X(KEPT, kept, TOTAL, "packets that the handler took")                  \
 	X(HANDLER_DROP, handler_drop, DROP,                                    \
 	  "packets that the handler dropped")                                  \
+	X(CSUM_SHARED, csum_shared, DROP,                                      \
+	  "packets that were shared, hence read-only, before the checksum "    \
+	  "that their sender had left to a device was finished: send on the "  \
+	  "only one, or a copy")                                               \
 	X(NO_ROUTE, no_route, DROP,                                            \
 	  "packets that the handler sent to a port that does not exist")       \
 	X(FULL_NEWEST, full_newest, DROP,                                      \
