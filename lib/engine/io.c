@@ -4,6 +4,8 @@
 #include "flow/hash.h"
 #include "pkt/csum.h"
 
+#include <errno.h>
+
 /*
  * The thread of a pipeline that owns sockets: it hands what it receives to
  * workers by flow, and sends what they hand back.  It waits for none of them.
@@ -57,12 +59,19 @@ static void push_split(struct xmb_worker *w, struct xmb_multibuf *mb,
 	struct lane *head = lane_at(w, stage, port, XMB_PART_HEADER);
 	struct lane *body = lane_at(w, other, port, XMB_PART_PAYLOAD);
 	struct xmb_multibuf payload = { 0 };
+	int rc = 0;
 
 	if (!xmb_lane_has_room(head, 1) || !xmb_lane_has_room(body, 1)) {
 		drop(w, mb, XMB_WORKER_FULL_NEWEST);
 		return;
 	}
-	if (w->engine->has_partial_csum[port] && xmb_csum_complete(mb) == 1)
+	if (w->engine->has_partial_csum[port])
+		rc = xmb_csum_complete(mb);
+	if (rc == -EPERM) {
+		drop(w, mb, XMB_WORKER_CSUM_SHARED);
+		return;
+	}
+	if (rc == 1)
 		xmb_worker_count(w, XMB_WORKER_CSUM_COMPLETED, 1);
 	if (xmb_multibuf_split(mb, hdr_len, &payload, &w->cache)) {
 		drop(w, mb, XMB_WORKER_SPLIT_FAILED);

@@ -358,3 +358,51 @@ Test(pipeline_split, jumbo_packets_are_split_and_joined_as_chains)
 	cr_expect(eq(u64, all_drops(), 0));
 	cr_expect(eq(u64, el.last.ledger.copies, 0));
 }
+
+/* Make read-only what only looks: not for a steer function to do. */
+static uint32_t share_and_steer(void *arg, const struct xmb_multibuf *mb,
+				uint32_t port)
+{
+	struct xmb_chunk clone = { 0 };
+
+	(void)arg;
+	(void)port;
+	cr_assert(eq(int,
+		     xmb_chunk_share((struct xmb_chunk *)&mb->c[0], &clone),
+		     0));
+	xmb_chunk_release(&clone, &el.engine->workers[0].cache);
+	return 0;
+}
+
+/* One whose sender left the sum to its device, and one that has none. */
+static void unfinished_then_whole(void)
+{
+	uint8_t packet[PACKET_MAX];
+	uint32_t sum = 0;
+
+	flow_make(packet, 200, 0, 0);
+	for (int i = 26; i < 34; i += 2)
+		sum += (uint32_t)packet[i] << 8 | packet[i + 1];
+	sum += 17 + 200 - UDP_OFF;
+	sum = (sum & 0xffff) + (sum >> 16);
+	packet[UDP_OFF + 6] = (uint8_t)(sum >> 8);
+	packet[UDP_OFF + 7] = (uint8_t)sum;
+	tap_send(el.ltap, packet, 200);
+	flow_send(el.ltap, 200, 0, 1);
+	flow_recv(el.rtap, &logs[RIGHT], 1, WAIT_MS);
+	flow_recv(el.rtap, &logs[RIGHT], 2, 100);
+}
+
+Test(pipeline_split, a_checksum_that_cannot_be_completed_is_not_split)
+{
+	split_setup(2);
+	el.opts.handler = pass;
+	el.opts.steer = share_and_steer;
+	cr_expect(eq(int, engine_run_with(unfinished_then_whole), 0));
+	expect_worker(XMB_WORKER_CSUM_SHARED, 1);
+	expect_worker(XMB_WORKER_CSUM_COMPLETED, 0);
+	expect_port(RIGHT, XMB_XSK_TX_PACKETS, 1);
+	cr_expect(eq(u32, logs[RIGHT].got[0], 1));
+	cr_expect(eq(u64, all_drops(), 1));
+	expect_in_is_out_and_drops();
+}
