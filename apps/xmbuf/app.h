@@ -9,7 +9,7 @@
 /*
  * app: what the files of the xmbuf program share.
  *
- *      main.c     subcommands and the log
+ *      main.c     subcommands, the log, and output that was lost
  *      forward.c  options of `xmbuf forward`, and its run
  *      options.c  those that say which program a device gets
  *      detach.c   `xmbuf detach`
@@ -22,6 +22,9 @@
 enum { EXIT_USAGE = 2 };
 
 enum { DEV_CNT = 2, XSKMAP_MAX = 2 };
+
+/* Write standard output out; what fails makes the exit status 1 at the end. */
+void output_flush(void);
 
 int cmd_forward(int argc, char **argv);
 int cmd_detach(int argc, char **argv);

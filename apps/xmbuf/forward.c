@@ -410,7 +410,8 @@ static const struct argp argp = {
 	"\vEnds at SIGINT or SIGTERM, after --duration, or when a device is "
 	"lost; then it sends what was received, puts the devices back as they "
 	"were and prints totals.  Exit status: 0 as asked, 1 failure (a lost "
-	"device, a ledger that does not balance), 2 usage.",
+	"device, a ledger that does not balance, a report that could not be "
+	"written), 2 usage.",
 	NULL,
 	NULL,
 	NULL

@@ -175,7 +175,7 @@ void json_report(struct view *view, const struct xmb_engine_report *report)
 	}
 	json_dumpf(root, view->out, JSON_COMPACT | JSON_PRESERVE_ORDER);
 	fputc('\n', view->out);
-	fflush(view->out);
+	output_flush();
 	json_decref(root);
 	view->last = *report;
 }

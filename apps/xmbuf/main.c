@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +40,30 @@ static void say(void *arg, enum xmb_log_level level, const char *text)
 		fprintf(stderr, "xmbuf: %s%s\n", marks[level], text);
 }
 
+/* Why the first of the output that was lost was not written; 0: none was. */
+static int output_err;
+
+void output_flush(void)
+{
+	int err = fflush(stdout) ? errno : ferror(stdout) ? EIO : 0;
+
+	if (!output_err)
+		output_err = err;
+}
+
+/* Output that was lost is a failure, whatever else went well. */
+static int end(const char *title, int status)
+{
+	output_flush();
+	if (!output_err)
+		return status;
+	fprintf(stderr,
+		"%s: asked to write to standard output, the kernel answered: "
+		"%s; some of the output is lost: has it a reader, and room?\n",
+		title, strerror(output_err));
+	return EXIT_FAILURE;
+}
+
 int main(int argc, char **argv)
 {
 	xmb_log_set(say, NULL);
@@ -50,18 +75,19 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help")) {
 		usage(stdout);
-		return EXIT_SUCCESS;
+		return end("xmbuf", EXIT_SUCCESS);
 	}
 	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "version")) {
 		printf("xmbuf %s\n", XMBUF_VERSION);
-		return EXIT_SUCCESS;
+		return end("xmbuf", EXIT_SUCCESS);
 	}
 	for (int i = 0; i < COMMAND_CNT; i++) {
 		if (strcmp(argv[1], commands[i].name))
 			continue;
 		/* What its messages begin with. */
 		argv[1] = (char *)commands[i].title;
-		return commands[i].run(argc - 1, argv + 1);
+		return end(commands[i].title,
+			   commands[i].run(argc - 1, argv + 1));
 	}
 	fprintf(stderr, "xmbuf: '%s' is no command\n", argv[1]);
 	usage(stderr);

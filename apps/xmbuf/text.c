@@ -79,7 +79,7 @@ void text_interval(struct view *view, const struct xmb_engine_report *report)
 		ledger_row(view, &report->ledger);
 	if (view->is_live)
 		fputs("\033[?7h", view->out);
-	fflush(view->out);
+	output_flush();
 	view->last = *report;
 }
 
@@ -164,5 +164,5 @@ void text_final(struct view *view, const struct xmb_engine_report *report)
 	     report->is_balanced ? "balanced" : "NOT BALANCED",
 	     report->ledger.missing, report->ledger.copies,
 	     report->ledger.copied_bytes);
-	fflush(view->out);
+	output_flush();
 }

@@ -61,8 +61,35 @@ def a_lost_terminal_and_quit_end_it_like_any_signal():
 def a_reader_that_left_ends_it_and_the_devices_are_put_back():
     with Lab() as lab:
         done = lab.run("fwd", "timeout", "20", "bash", "-c",
-                       '"$0" forward left right --interval 0.1 | head -n 1', XMBUF)
+                       '"$0" forward left right --interval 0.1 | head -n 1; exit $PIPESTATUS',
+                       XMBUF, check=False)
         expect_words(done.stdout, "left")
+        expect_lost_report(done, "Broken pipe")
+        lab.expect_untouched()
+
+
+def expect_lost_report(done, why):
+    expect(done.returncode, 1, f"exit status, having said {done.stderr}")
+    expect_words(done.stderr, "standard output", why, "lost")
+
+
+def a_last_report_that_cannot_be_written_is_a_failure_in_words():
+    """Also where every report before it could be, and where none could."""
+    with Lab() as lab:
+        for options in ((), ("--json",)):
+            for after in ("", "--interval 100"):
+                done = lab.run("fwd", "timeout", "20", "bash", "-c",
+                               f'"$@" {after} > /dev/full', "sh", XMBUF, "forward", "left",
+                               "right", "--duration", "0.3", "--interval", "0.1", *options,
+                               check=False)
+                expect_lost_report(done, "No space left on device")
+                lab.expect_untouched()
+        # The reader leaves behind the first report, and the last is the second.
+        done = lab.run("fwd", "timeout", "20", "bash", "-c",
+                       '"$0" forward left right --json --duration 0.8 --interval 0.5 | '
+                       '{ read -r line; exec <&-; sleep 1; }; exit $PIPESTATUS',
+                       XMBUF, check=False)
+        expect_lost_report(done, "Broken pipe")
         lab.expect_untouched()
 
 
@@ -219,6 +246,7 @@ if __name__ == "__main__":
          sigterm_under_load_ends_with_exact_totals,
          a_lost_terminal_and_quit_end_it_like_any_signal,
          a_reader_that_left_ends_it_and_the_devices_are_put_back,
+         a_last_report_that_cannot_be_written_is_a_failure_in_words,
          a_duration_under_load_ends_with_exact_totals,
          links_that_flap_under_load_go_on_afterwards,
          devices_deleted_under_load_end_it_in_words,
