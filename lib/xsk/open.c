@@ -420,10 +420,14 @@ static int bind_queue(struct xmb_xsk *xsk, uint64_t deadline_ns)
 		return -EOPNOTSUPP;
 	if (err)
 		return refuse_bind(xsk, err);
+	xsk->is_bound = true;
 	xsk->mode.busy_ms =
 		(uint32_t)((xmb_clock_ns() - start_ns) / XMB_NS_PER_MS);
-	if (!getsockopt(xsk->fd, SOL_XDP, XDP_OPTIONS, &options, &len))
-		xsk->mode.is_zc = options.flags & XDP_OPTIONS_ZEROCOPY;
+	/* What holds for copy mode would be wrong for zero copy. */
+	if (getsockopt(xsk->fd, SOL_XDP, XDP_OPTIONS, &options, &len))
+		return refuse(xsk, -errno, "ask whether it is zero copy",
+			      "Linux 5.3 is needed; try again if it is that");
+	xsk->mode.is_zc = options.flags & XDP_OPTIONS_ZEROCOPY;
 	xsk->mode.frags_max = frags_max(xsk);
 	if (xsk->opts.frags_max)
 		xsk->mode.frags_max =
@@ -501,6 +505,25 @@ static int set_up(struct xmb_xsk *xsk, struct xmb_cache *cache)
 	return 0;
 }
 
+/*
+ * Take back what a socket that did not come to be has.  One that was bound may
+ * have left frames with its device, which is waited for.
+ */
+static void give_up(struct xmb_xsk *xsk, struct xmb_cache *cache)
+{
+	uint64_t end_ns =
+		xmb_clock_ns() + xmb_or_u64(xsk->opts.wait_ns, BUSY_WAIT_NS);
+
+	xmb_xsk_close(xsk, cache);
+	if (!xsk->is_bound) {
+		xmb_umem_unhold(xsk->umem, cache, xsk->who);
+		xsk->held = (struct xmb_handover_held){ 0 };
+	}
+	while (xmb_xsk_settle(xsk, cache) && xmb_clock_ns() < end_ns)
+		usleep(BUSY_RETRY_US);
+	xmb_xsk_destroy(xsk);
+}
+
 int xmb_xsk_open(struct xmb_xsk **out, struct xmb_umem *umem,
 		 struct xmb_cache *cache, const struct xmb_xsk_opts *opts)
 {
@@ -544,11 +567,7 @@ int xmb_xsk_open(struct xmb_xsk **out, struct xmb_umem *umem,
 
 	err = set_up(xsk, cache);
 	if (err) {
-		/* Never bound: the kernel took nothing, so all is ours. */
-		xmb_xsk_close(xsk, cache);
-		xmb_umem_unhold(umem, cache, xsk->who);
-		xsk->held = (struct xmb_handover_held){ 0 };
-		xmb_xsk_destroy(xsk);
+		give_up(xsk, cache);
 		return err;
 	}
 	*out = xsk;

@@ -46,6 +46,7 @@ struct xmb_xsk {
 	struct xmb_xsk_opts opts;
 	char dev[16];
 	struct ring_map maps[4]; /* fill, completion, RX, TX */
+	bool is_bound; /* the kernel may have taken frames */
 	bool is_closed;
 	bool is_busy; /* the device's NAPI is driven by our calls */
 	bool shows_late; /* what a kick took shows when the ring is drained */
