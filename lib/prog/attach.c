@@ -145,13 +145,18 @@ int xmb_prog_put_on(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
 	return xmb_prog_tell_attach(opts, mode, err, XMB_LOG_ERROR, "");
 }
 
-enum xmb_prog_mode xmb_prog_mode_of(int ifindex, uint32_t prog_id)
+int xmb_prog_mode_of(int ifindex, uint32_t prog_id, enum xmb_prog_mode *mode)
 {
 	struct bpf_xdp_query_opts xdp = { .sz = sizeof(xdp) };
+	int err = bpf_xdp_query(ifindex, 0, &xdp);
 
-	if (bpf_xdp_query(ifindex, 0, &xdp) || !prog_id)
-		return XMB_PROG_AUTO;
-	if (xdp.drv_prog_id == prog_id)
-		return XMB_PROG_NATIVE;
-	return xdp.skb_prog_id == prog_id ? XMB_PROG_GENERIC : XMB_PROG_AUTO;
+	if (err)
+		return err;
+	if (prog_id && xdp.drv_prog_id == prog_id)
+		*mode = XMB_PROG_NATIVE;
+	else if (prog_id && xdp.skb_prog_id == prog_id)
+		*mode = XMB_PROG_GENERIC;
+	else
+		*mode = XMB_PROG_AUTO;
+	return 0;
 }

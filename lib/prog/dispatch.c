@@ -61,14 +61,23 @@ static enum xdp_attach_mode how(enum xmb_prog_mode mode)
 }
 
 /* The program on the device, 0: none; libxdp's calls leave files open. */
-static uint32_t id_there(int ifindex, enum xmb_prog_mode *mode)
+static int look_there(int ifindex, enum xmb_prog_mode *mode, uint32_t *id)
 {
 	struct bpf_xdp_query_opts xdp = { .sz = sizeof(xdp) };
+	int err = bpf_xdp_query(ifindex, 0, &xdp);
 
-	if (bpf_xdp_query(ifindex, 0, &xdp))
-		return 0;
+	if (err)
+		return err;
 	*mode = xdp.drv_prog_id ? XMB_PROG_NATIVE : XMB_PROG_GENERIC;
-	return xdp.drv_prog_id ? xdp.drv_prog_id : xdp.skb_prog_id;
+	*id = xdp.drv_prog_id ? xdp.drv_prog_id : xdp.skb_prog_id;
+	return 0;
+}
+
+static uint32_t id_there(int ifindex, enum xmb_prog_mode *mode)
+{
+	uint32_t id;
+
+	return look_there(ifindex, mode, &id) ? 0 : id;
 }
 
 bool xmb_dispatch_is_on(int ifindex)
@@ -247,9 +256,11 @@ bool xmb_dispatch_has(const struct xmb_prog *prog)
 
 	/* Who joins or leaves puts a new one there, then removes the old. */
 	for (int i = 0; i < LOOK_MAX; i++) {
-		uint32_t id = id_there(prog->ifindex, &mode);
-		int is_in;
+		uint32_t id;
+		int is_in, err = look_there(prog->ifindex, &mode, &id);
 
+		if (err)
+			return err != -ENODEV;
 		if (!id || id == last)
 			return false;
 		if (id == atomic_load_explicit(seen, memory_order_relaxed))

@@ -184,7 +184,15 @@ static void say_attached(const struct xmb_prog *prog)
 /* The gate's link is ours until commit says otherwise. */
 static int take_gate(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
 {
-	prog->mode = xmb_prog_mode_of(prog->ifindex, prog->gate.prog_id);
+	int err = xmb_prog_mode_of(prog->ifindex, prog->gate.prog_id,
+				   &prog->mode);
+
+	if (err) {
+		err = xmb_gate_tell(prog->dev, "the mode of its gate",
+				    prog->gate.path, err);
+		xmb_gate_close(&prog->gate);
+		return err;
+	}
 	if (opts->way != XMB_PROG_BY_ANY && opts->way != XMB_PROG_BY_LINK) {
 		xmb_log(XMB_LOG_ERROR,
 			"%s: its gate, a bpf_link, has the device: open it "
@@ -361,19 +369,27 @@ int xmb_prog_commit(struct xmb_prog *prog)
 	return err;
 }
 
+/* A query that fails has seen nothing amiss: the next look asks again. */
+static bool is_on(const struct xmb_prog *prog)
+{
+	enum xmb_prog_mode mode;
+	int err;
+
+	if (prog->dispatch)
+		return xmb_dispatch_has(prog);
+	if (prog->link_fd >= 0)
+		return xmb_link_ifindex(prog->link_fd, NULL) != 0;
+	if (!prog->is_netlink)
+		return true;
+	err = xmb_prog_mode_of(prog->ifindex, (uint32_t)prog->id, &mode);
+	return err ? err != -ENODEV : mode == prog->mode;
+}
+
 int xmb_prog_check(const struct xmb_prog *prog)
 {
 	char name[IF_NAMESIZE];
-	bool is_on = true;
 
-	if (prog->dispatch)
-		is_on = xmb_dispatch_has(prog);
-	else if (prog->link_fd >= 0)
-		is_on = xmb_link_ifindex(prog->link_fd, NULL) != 0;
-	else if (prog->is_netlink)
-		is_on = xmb_prog_mode_of(prog->ifindex, (uint32_t)prog->id) ==
-			prog->mode;
-	if (is_on)
+	if (is_on(prog))
 		return 0;
 	if (!if_indextoname((unsigned)prog->ifindex, name)) {
 		xmb_log(XMB_LOG_ERROR, "%s: the device is gone", prog->dev);

@@ -176,7 +176,8 @@ XMB_API int xmb_prog_commit(struct xmb_prog *prog);
 /*
  * 0 while the program runs on its device, wherever that was moved.
  * -ENOLINK: somebody took it off.  -ENODEV: the device is gone.  With an XSKMAP
- * of the user's always 0.
+ * of the user's always 0; and where the kernel cannot be asked, for want of
+ * memory or a descriptor, until it can.
  */
 XMB_API int xmb_prog_check(const struct xmb_prog *prog);
 

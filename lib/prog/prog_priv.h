@@ -76,8 +76,11 @@ int xmb_prog_sum(int map_fd, uint64_t v[XMB_PROG_COUNTER_CNT]);
 /* By its name, which the kernel cuts. */
 bool xmb_prog_is_dispatcher(uint32_t prog_id);
 
-/* The mode in which the program of this id is on the device; AUTO: in none. */
-enum xmb_prog_mode xmb_prog_mode_of(int ifindex, uint32_t prog_id);
+/*
+ * Tell the mode in which the program of this id is on the device; AUTO: in
+ * none.  Fails as the query does, and then it may be there or not.
+ */
+int xmb_prog_mode_of(int ifindex, uint32_t prog_id, enum xmb_prog_mode *mode);
 
 /* Put prog_fd on the device: link_fd or nothing, way and mode. */
 int xmb_prog_put_on(struct xmb_prog *prog, const struct xmb_prog_opts *opts);

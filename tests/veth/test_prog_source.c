@@ -12,6 +12,7 @@
 #include <linux/if_link.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -309,6 +310,26 @@ Test(prog_source, a_stranger_can_take_off_what_netlink_attached_and_is_noticed)
 	cr_expect(eq(int, xmb_prog_check(prog), -ENOLINK));
 	xmb_prog_destroy(prog);
 	cr_expect(eq(u32, attached().prog_id, stranger));
+}
+
+/* Without a descriptor to ask by, nothing is seen, and nothing is said. */
+Test(prog_source, a_query_that_fails_takes_nothing_for_gone)
+{
+	struct xmb_prog *prog = attach_without_links(XMB_PROG_AUTO);
+	struct rlimit few, usual;
+
+	cr_assert(eq(int, getrlimit(RLIMIT_NOFILE, &usual), 0));
+	few = (struct rlimit){ .rlim_max = usual.rlim_max };
+	forget_said();
+	cr_assert(eq(int, setrlimit(RLIMIT_NOFILE, &few), 0));
+	cr_expect(eq(int, xmb_prog_check(prog), 0));
+	cr_assert(eq(int, setrlimit(RLIMIT_NOFILE, &usual), 0));
+	cr_expect(eq(int, said_cnt(XMB_LOG_ERROR), 0));
+	cr_expect(eq(int, xmb_prog_check(prog), 0));
+	/* Asked again, it is noticed. */
+	must("ip link set dev va xdp off");
+	cr_expect(eq(int, xmb_prog_check(prog), -ENOLINK));
+	xmb_prog_destroy(prog);
 }
 
 Test(prog_source, a_gate_is_refused_where_there_is_no_bpf_link)
