@@ -234,8 +234,8 @@ static int tell_lock(const char *dev, const struct xmb_gate *gate, int err)
 	if (err == -EBUSY) {
 		xmb_log(XMB_LOG_ERROR,
 			"%s: another process is using its gate, or its place "
-			"in libxdp's dispatcher (%s): end that first",
-			dev, gate->path);
+			"in libxdp's dispatcher (%s: %s): end that first",
+			dev, gate->path, strerror(-err));
 		return err;
 	}
 	return xmb_gate_tell(dev, "the directory of its gate", gate->path, err);
