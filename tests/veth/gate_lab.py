@@ -31,9 +31,10 @@ def checked(done, what):
         raise Skip(f"{what}: {os.strerror(ctypes.get_errno())}")
 
 
-def own_bpffs():
-    """A bpffs in a mount namespace of this process's own; once is enough."""
-    if os.environ.get("XMB_OWN_BPFFS"):
+def own_bpffs(again=False):
+    """A bpffs in a mount namespace of this process's own; once is enough, but
+    for a process that was forked to have another."""
+    if os.environ.get("XMB_OWN_BPFFS") and not again:
         return
     checked(libc.unshare(CLONE_NEWNS), "a mount namespace")
     checked(libc.mount(b"none", b"/", None, MS_REC_PRIVATE, None), "private mounts")
