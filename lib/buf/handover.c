@@ -184,10 +184,9 @@ static bool is_in(uint32_t word, enum xmb_frame_state state, uint32_t who)
 	       xmb_frame_word(state, who, 0);
 }
 
-uint32_t xmb_handover_tx_end(const struct xmb_pool *pool, uint32_t who,
+uint32_t xmb_handover_tx_end(const struct xmb_domain *domain, uint32_t who,
 			     uint64_t addr)
 {
-	const struct xmb_domain *domain = &pool->domain;
 	uint64_t region = xmb_domain_region_at(domain, addr);
 	const struct xmb_tracker *t;
 	uint32_t k, word;
@@ -206,10 +205,10 @@ uint32_t xmb_handover_tx_end(const struct xmb_pool *pool, uint32_t who,
 		atomic_load_explicit(&t->slot[k], memory_order_relaxed));
 }
 
-int xmb_handover_complete_held(struct xmb_cache *cache, uint32_t who,
+int xmb_handover_complete_held(struct xmb_cache *cache,
+			       struct xmb_domain *domain, uint32_t who,
 			       uint64_t addr)
 {
-	struct xmb_domain *domain = &cache->pool->domain;
 	uint64_t region = xmb_domain_region_at(domain, addr);
 
 	if (region >= domain->region_cnt ||

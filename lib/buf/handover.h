@@ -190,17 +190,18 @@ static inline bool xmb_handover_complete_plain(const struct xmb_domain *domain,
  * Where what who has in flight, or held, from addr on ends: bytes from the
  * start of its frame, so that of several sockets whose completions come by one
  * ring the owner can be told: of the same start, whoever ends first, as of
- * several slots.  0: who has nothing there.
+ * several slots.  0: who has nothing there.  The domain may be no pool's.
  */
-XMB_API uint32_t xmb_handover_tx_end(const struct xmb_pool *pool, uint32_t who,
-				     uint64_t addr);
+XMB_API uint32_t xmb_handover_tx_end(const struct xmb_domain *domain,
+				     uint32_t who, uint64_t addr);
 
 /*
  * Take back a frame of a closed socket whose completion comes by the ring of
- * another.
+ * another.  The domain may be no pool's.
  * -EPROTO: addr names no whole frame that is held in who's name.
  */
-XMB_API int xmb_handover_complete_held(struct xmb_cache *cache, uint32_t who,
+XMB_API int xmb_handover_complete_held(struct xmb_cache *cache,
+				       struct xmb_domain *domain, uint32_t who,
 				       uint64_t addr);
 
 struct xmb_handover_held {

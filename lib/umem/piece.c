@@ -310,24 +310,60 @@ uint64_t xmb_umem_piece_tx(struct xmb_piece *piece, uint32_t who,
 	return piece->addr + off;
 }
 
-int xmb_umem_piece_complete(struct xmb_umem *umem, struct xmb_cache *cache,
-			    uint32_t who, uint64_t addr)
+/* The piece with frames of its own in which addr is; NULL: none. */
+static struct xmb_piece *piece_at(const struct xmb_umem *umem, uint64_t addr)
 {
 	for (uint32_t i = 0; i < umem->piece_cnt; i++) {
 		struct xmb_piece *piece = &umem->pieces[i];
-		int got;
 
-		if (piece->domain.id == 0 || addr < piece->addr ||
-		    addr - piece->addr >= piece->len)
-			continue;
-		got = xmb_handover_complete_of(cache, &piece->domain, who,
-					       addr - piece->addr);
-		if (got == 1)
-			atomic_fetch_sub_explicit(&piece->kernel_cnt, 1,
-						  memory_order_relaxed);
-		return got;
+		if (piece->domain.id && addr >= piece->addr &&
+		    addr - piece->addr < piece->len)
+			return piece;
 	}
-	return -EPROTO;
+	return NULL;
+}
+
+int xmb_umem_piece_complete(struct xmb_umem *umem, struct xmb_cache *cache,
+			    uint32_t who, uint64_t addr)
+{
+	struct xmb_piece *piece = piece_at(umem, addr);
+	int got;
+
+	if (!piece)
+		return -EPROTO;
+	got = xmb_handover_complete_of(cache, &piece->domain, who,
+				       addr - piece->addr);
+	if (got == 1)
+		atomic_fetch_sub_explicit(&piece->kernel_cnt, 1,
+					  memory_order_relaxed);
+	return got;
+}
+
+uint32_t xmb_umem_tx_end(const struct xmb_umem *umem, uint32_t who,
+			 uint64_t addr)
+{
+	const struct xmb_piece *piece = piece_at(umem, addr);
+
+	if (!piece)
+		return xmb_handover_tx_end(&umem->pool.domain, who, addr);
+	return xmb_handover_tx_end(&piece->domain, who, addr - piece->addr);
+}
+
+int xmb_umem_complete_held(struct xmb_umem *umem, struct xmb_cache *cache,
+			   uint32_t who, uint64_t addr)
+{
+	struct xmb_piece *piece = piece_at(umem, addr);
+	int err;
+
+	if (!piece)
+		return xmb_handover_complete_held(cache, &umem->pool.domain,
+						  who, addr);
+	err = xmb_handover_complete_held(cache, &piece->domain, who,
+					 addr - piece->addr);
+	if (!err)
+		atomic_fetch_sub_explicit(&piece->kernel_cnt, 1,
+					  memory_order_relaxed);
+	return err;
 }
 
 struct xmb_handover_held xmb_umem_unsend(struct xmb_umem *umem,

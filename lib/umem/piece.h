@@ -99,6 +99,16 @@ XMB_API int xmb_umem_piece_complete(struct xmb_umem *umem,
 				    uint64_t addr);
 
 /*
+ * xmb_handover_tx_end() and _complete_held() of the pool or the piece in which
+ * addr, the kernel's, is.
+ */
+XMB_API uint32_t xmb_umem_tx_end(const struct xmb_umem *umem, uint32_t who,
+				 uint64_t addr);
+XMB_API int xmb_umem_complete_held(struct xmb_umem *umem,
+				   struct xmb_cache *cache, uint32_t who,
+				   uint64_t addr);
+
+/*
  * xmb_handover_unsend_of(), _hold() and _unhold() of the pool and of all
  * pieces.
  */

@@ -7,15 +7,6 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
-/* Memory of the application's that is kept apart from the pool. */
-static bool has_pieces(const struct xmb_umem *umem)
-{
-	for (uint32_t i = 0; i < umem->piece_cnt; i++)
-		if (umem->pieces[i].domain.id)
-			return true;
-	return false;
-}
-
 int xsk_share_check(const struct xmb_xsk *xsk)
 {
 	const struct xmb_xsk *first = xsk->first;
@@ -32,10 +23,6 @@ int xsk_share_check(const struct xmb_xsk *xsk)
 		return xsk_refuse(xsk, -EINVAL, doing,
 				  "that one has another device, queue or umem; "
 				  "open this one without share");
-	if (has_pieces(xsk->umem))
-		return xsk_refuse(xsk, -EOPNOTSUPP, doing,
-				  "the umem has pieces of the application's "
-				  "own memory: give each socket a queue");
 	if (first->opts.tx_only && !xsk->opts.tx_only)
 		return xsk_refuse(xsk, -EINVAL, doing,
 				  "that one is tx_only and fills nothing: open "
@@ -161,13 +148,12 @@ uint32_t xsk_sibs_unread(const struct xmb_xsk *xsk)
 /* Whose completion it is: of the same start, whoever's end is smallest. */
 static struct xmb_xsk *owner_of(struct xmb_xsk *xsk, uint64_t addr)
 {
-	const struct xmb_pool *pool = &xsk->umem->pool;
-	uint32_t best = xmb_handover_tx_end(pool, xsk->who, addr);
+	uint32_t best = xmb_umem_tx_end(xsk->umem, xsk->who, addr);
 	struct xmb_xsk *owner = best ? xsk : NULL;
 
 	for (uint32_t i = 0; i < xsk->sib_cnt; i++) {
 		uint32_t end =
-			xmb_handover_tx_end(pool, xsk->sibs[i]->who, addr);
+			xmb_umem_tx_end(xsk->umem, xsk->sibs[i]->who, addr);
 
 		if (end == 0 || (owner && end >= best))
 			continue;
@@ -181,9 +167,9 @@ static struct xmb_xsk *owner_of(struct xmb_xsk *xsk, uint64_t addr)
 static int complete_closed(struct xmb_xsk *xsk, struct xmb_cache *cache,
 			   uint64_t addr)
 {
-	if (xmb_handover_complete_held(cache, xsk->who, addr) == 0)
+	if (xmb_umem_complete_held(xsk->umem, cache, xsk->who, addr) == 0)
 		xsk->held.tx_cnt--;
-	else if (xmb_handover_complete(cache, xsk->who, addr) == 0)
+	else if (xsk_complete_at(xsk, cache, addr) == 0)
 		xsk->held.slot_cnt--;
 	else
 		return -EPROTO;
@@ -209,7 +195,7 @@ int xsk_complete_shared(struct xmb_xsk *xsk, struct xmb_cache *cache,
 		return -EPROTO;
 	if (owner->is_closed)
 		return complete_closed(owner, cache, addr);
-	got = xmb_handover_complete(cache, owner->who, addr);
+	got = xsk_complete_at(owner, cache, addr);
 	if (got < 0 || owner == xsk)
 		return got;
 	count_done(owner, got == COMPLETED_FRAME, got == COMPLETED_SLOT);

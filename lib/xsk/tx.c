@@ -287,8 +287,7 @@ void xmb_xsk_drop_full(struct xmb_xsk *xsk, struct xmb_cache *cache,
 }
 
 /* An address in the pool, or in a piece. */
-static int complete_at(struct xmb_xsk *xsk, struct xmb_cache *cache,
-		       uint64_t addr)
+int xsk_complete_at(struct xmb_xsk *xsk, struct xmb_cache *cache, uint64_t addr)
 {
 	int got = xmb_handover_complete(cache, xsk->who, addr);
 
@@ -310,16 +309,16 @@ static int complete_at(struct xmb_xsk *xsk, struct xmb_cache *cache,
 static int complete_one(struct xmb_xsk *xsk, struct xmb_cache *cache,
 			uint64_t addr)
 {
-	int got = complete_at(xsk, cache, addr);
+	int got = xsk_complete_at(xsk, cache, addr);
 
 	if (XMB_LIKELY(got >= 0))
 		return got;
 	if (addr != xsk_flat_addr(xsk, addr)) {
 		addr = xsk_flat_addr(xsk, addr);
-		got = complete_at(xsk, cache, addr);
+		got = xsk_complete_at(xsk, cache, addr);
 	}
 	if (got < 0 && !xsk->mode.is_zc && !(addr & 1))
-		got = complete_at(xsk, cache, addr | 1);
+		got = xsk_complete_at(xsk, cache, addr | 1);
 	return got;
 }
 

@@ -228,7 +228,7 @@ struct xmb_xsk;
  * -ENOMEM: no memory, or pages of a piece are gone; -EFAULT: all of them are.
  * -EOPNOTSUPP: the mode that was asked for is not to be had; zero copy of
  * frames that lie across pages (umem.h); MTU above a frame and a kernel without
- * multi-buffer; share, with pieces in the umem.  -ENODEV: no such device.
+ * multi-buffer.  -ENODEV: no such device.
  * -EINVAL: the device has no such queue, ring_cnt is no power of two, share_cnt
  * above XMB_XSK_SHARE_MAX, or share is closed, of another device, queue or
  * umem, or tx_only when this one is not.  -ENOSPC: no socket id, or no room for

@@ -194,6 +194,10 @@ enum completed { COMPLETED_SLOT, COMPLETED_FRAME, COMPLETED_SIBLING };
 int xsk_complete_shared(struct xmb_xsk *xsk, struct xmb_cache *cache,
 			uint64_t addr);
 
+/* tx.c */
+int xsk_complete_at(struct xmb_xsk *xsk, struct xmb_cache *cache,
+		    uint64_t addr);
+
 /* kick.c */
 void xsk_rx_wake(struct xmb_xsk *xsk);
 

@@ -433,22 +433,29 @@ Test(handover, tx_end_tells_what_a_socket_has_from_there_on)
 	xmb_chunk_alloc(&lab.cache, &a);
 	xmb_chunk_truncate(&a, 100);
 	addr = xmb_handover_tx(&lab.cache, WHO, &a, &is_excl);
+	cr_expect(eq(u32, xmb_handover_tx_end(&lab.pool.domain, WHO, addr),
+		     FRAME_LEN));
 	cr_expect(
-		eq(u32, xmb_handover_tx_end(&lab.pool, WHO, addr), FRAME_LEN));
-	cr_expect(zero(u32, xmb_handover_tx_end(&lab.pool, OTHER, addr)));
+		zero(u32, xmb_handover_tx_end(&lab.pool.domain, OTHER, addr)));
+	cr_expect(zero(u32, xmb_handover_tx_end(&lab.pool.domain, WHO,
+						addr + FRAME_LEN)));
 	cr_expect(zero(u32,
-		       xmb_handover_tx_end(&lab.pool, WHO, addr + FRAME_LEN)));
-	cr_expect(zero(u32, xmb_handover_tx_end(&lab.pool, WHO, UINT64_MAX)));
+		       xmb_handover_tx_end(&lab.pool.domain, WHO, UINT64_MAX)));
 	/* When its socket has closed it is held, and is told of still. */
 	cr_expect(eq(u32, xmb_handover_hold(&lab.pool, WHO).tx_cnt, 1));
-	cr_expect(
-		eq(u32, xmb_handover_tx_end(&lab.pool, WHO, addr), FRAME_LEN));
-	cr_expect(
-		eq(int, xmb_handover_complete_held(&lab.cache, WHO, addr), 0));
-	REFUSED(xmb_handover_complete_held(&lab.cache, WHO, addr));
-	REFUSED(xmb_handover_complete_held(&lab.cache, OTHER, addr));
-	REFUSED(xmb_handover_complete_held(&lab.cache, WHO, UINT64_MAX));
-	cr_expect(zero(u32, xmb_handover_tx_end(&lab.pool, WHO, addr)));
+	cr_expect(eq(u32, xmb_handover_tx_end(&lab.pool.domain, WHO, addr),
+		     FRAME_LEN));
+	cr_expect(eq(int,
+		     xmb_handover_complete_held(&lab.cache, &lab.pool.domain,
+						WHO, addr),
+		     0));
+	REFUSED(xmb_handover_complete_held(&lab.cache, &lab.pool.domain, WHO,
+					   addr));
+	REFUSED(xmb_handover_complete_held(&lab.cache, &lab.pool.domain, OTHER,
+					   addr));
+	REFUSED(xmb_handover_complete_held(&lab.cache, &lab.pool.domain, WHO,
+					   UINT64_MAX));
+	cr_expect(zero(u32, xmb_handover_tx_end(&lab.pool.domain, WHO, addr)));
 }
 
 Test(handover, unsend_frees_what_one_socket_has_in_tx_and_nothing_else)

@@ -149,15 +149,122 @@ Test(xsk_piece, a_file_goes_out_behind_a_header_of_ours_without_a_copy)
 	lab_finish();
 }
 
-Test(xsk_piece, a_queue_of_a_umem_with_pieces_has_one_socket)
+static struct xmb_xsk *sib; /* shares the queue of right */
+
+/* Leave no kick to the kernel: the test plays it. */
+static int no_kick(void *arg, int fd, bool is_tx)
+{
+	(void)arg;
+	(void)fd;
+	(void)is_tx;
+	return 0;
+}
+
+static void set_up_shared(bool is_faked)
 {
 	struct xmb_xsk_opts opts;
 
 	set_up_piece(1500, 2048, false);
-	opts = lab_opts("left");
-	opts.share = left;
-	lab_expect_refused(&opts, -EOPNOTSUPP, "give each socket a queue");
+	lab_close(right);
+	opts = lab_opts("right");
+	opts.share_cnt = 1;
+	opts.kick = is_faked ? no_kick : NULL;
+	right = lab_open(&opts);
+	opts.share = right;
+	sib = lab_open(&opts);
+}
+
+static void finish_shared(void)
+{
+	cr_expect(eq(int, xmb_xsk_close(sib, &lab.cache), 0));
 	lab_finish();
+}
+
+static void send_shared(struct xmb_xsk *xsk, struct xmb_multibuf *mb)
+{
+	cr_assert(eq(u32, xmb_xsk_send(xsk, &lab.cache, mb, 1), 1));
+	cr_assert(eq(int, xmb_xsk_kick(xsk), 0));
+	for (int i = 0; i < WAIT_MS && xmb_xsk_tx_inflight(xsk); i++)
+		if (xmb_xsk_reap(right, &lab.cache) == 0)
+			usleep(1000);
+	cr_assert(eq(u32, xmb_xsk_tx_inflight(xsk), 0));
+}
+
+/* From anywhere in the piece, every third behind a header of the pool's. */
+Test(xsk_piece, sockets_that_share_a_queue_send_the_applications_memory)
+{
+	set_up_shared(false);
+	for (uint32_t i = 0; i < 600; i++) {
+		size_t off = (size_t)i * 1021 % (PIECE_LEN - 2 * 2048);
+		size_t len = 100 + i, header_len = i % 3 == 0 ? 40 : 0;
+		struct xmb_multibuf mb = { 0 }, body;
+
+		packet_make(app.mem + off, len, i);
+		body = take(off + header_len, len - header_len);
+		if (header_len)
+			mb = lab_packet(header_len, i);
+		cr_assert(eq(int, xmb_multibuf_append(&mb, &body, &lab.cache),
+			     0));
+		send_shared(i % 2 ? sib : right, &mb);
+		cr_assert(tap_recv_made(rtap, len, i), "%u", i);
+		cr_assert(eq(u32, xmb_umem_piece_free_cnt(lab.umem, 0),
+			     PIECE_LEN / 2048));
+	}
+	expect_counter(right, XMB_XSK_TX_PACKETS, 300);
+	expect_counter(sib, XMB_XSK_TX_PACKETS, 300);
+	expect_counter(right, XMB_XSK_COMP_UNKNOWN, 0);
+	cr_expect(eq(u64, lab_ledger().copies, 0));
+	finish_shared();
+}
+
+static uint64_t posted(const struct xmb_xsk *xsk, uint32_t i)
+{
+	return ((const struct xdp_desc *)xsk->tx.ring)[i & xsk->tx.mask].addr;
+}
+
+/* As a kernel that has sent what is there. */
+static void complete(uint64_t addr)
+{
+	uint64_t *ring = right->comp.ring;
+	uint32_t at = *right->comp.producer;
+
+	ring[at & right->comp.mask] = addr;
+	__atomic_store_n(right->comp.producer, at + 1, __ATOMIC_RELEASE);
+}
+
+Test(xsk_piece, a_closed_siblings_pieces_come_home_by_the_first)
+{
+	struct xmb_multibuf mbs[3], rest = { 0 };
+	uint64_t addrs[3];
+
+	set_up_shared(true);
+	for (uint32_t i = 0; i < 3; i++)
+		mbs[i] = take(2048 * i, 200);
+	cr_assert(eq(int, xmb_multibuf_split(&mbs[2], 100, &rest, &lab.cache),
+		     0));
+	cr_assert(eq(u32, xmb_xsk_send(sib, &lab.cache, mbs, 3), 3));
+	for (uint32_t i = 0; i < 3; i++)
+		addrs[i] = posted(sib, i);
+	__atomic_store_n(sib->tx.consumer, *sib->tx.producer, __ATOMIC_RELEASE);
+	complete(addrs[1]);
+	cr_expect(eq(u32, xmb_xsk_reap(right, &lab.cache), 1));
+	cr_expect(eq(u32, app.home_cnt, 1));
+	cr_expect(eq(int, xmb_xsk_close(sib, &lab.cache), 0));
+	cr_expect(eq(i64, lab_ledger().held, 1));
+	cr_expect(eq(i64, lab_ledger().tx_slots, 1));
+	cr_expect(eq(int, xmb_xsk_settle(sib, &lab.cache), -EAGAIN));
+	for (uint32_t i = 0; i < 3; i++)
+		complete(addrs[i]); /* the second of them once more */
+	cr_expect(eq(u32, xmb_xsk_reap(right, &lab.cache), 3));
+	expect_counter(right, XMB_XSK_COMP_UNKNOWN, 1);
+	expect_counter(sib, XMB_XSK_TX_COMPLETED, 3);
+	cr_expect(eq(u32, app.home_cnt, 2));
+	cr_expect(eq(i64, lab_ledger().held, 0));
+	cr_expect(eq(i64, lab_ledger().tx_slots, 0));
+	cr_expect(eq(int, xmb_xsk_settle(sib, &lab.cache), 0));
+	xmb_multibuf_release(&rest, &lab.cache);
+	cr_expect(eq(u32, app.home_cnt, 3));
+	finish_shared();
 }
 
 Test(xsk_piece, parts_of_one_frame_of_a_piece_come_home_one_by_one)
