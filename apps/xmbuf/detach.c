@@ -12,6 +12,7 @@
 static int detach(const char *dev)
 {
 	unsigned int ifindex = if_nametoindex(dev);
+	struct xmb_nic_info nic;
 	uint64_t dropped;
 	int err;
 
@@ -21,6 +22,9 @@ static int detach(const char *dev)
 		return -ENODEV;
 	}
 	err = xmb_gate_remove(dev, (int)ifindex, &dropped);
+	/* Who left a gate by being killed left this too; who runs did not. */
+	if (err != -EBUSY && xmb_nic_query(dev, &nic) == 0)
+		xmb_port_tell_off(&nic);
 	if (err)
 		return err;
 	if (dropped == UINT64_MAX)

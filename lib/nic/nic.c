@@ -41,23 +41,28 @@ const char *xmb_nic_advice(int err)
 	return "no known remedy";
 }
 
-/* Several names for one field: any of them makes it true. */
+/*
+ * Several names for one field: any of them makes it true.  idle_off is that of
+ * the field which says that it is off and could be on; 0: there is none.
+ */
 static const struct {
 	const char *name;
-	size_t field_off;
+	size_t field_off, idle_off;
 } feature_fields[] = {
-	{ "rx-vlan-hw-parse", offsetof(struct xmb_nic_info, vlan_strip) },
+	{ "rx-vlan-hw-parse", offsetof(struct xmb_nic_info, vlan_strip),
+	  offsetof(struct xmb_nic_info, vlan_strip_off) },
 	{ "rx-vlan-stag-hw-parse",
-	  offsetof(struct xmb_nic_info, vlan_stag_strip) },
-	{ "rx-gro", offsetof(struct xmb_nic_info, gro) },
-	{ "rx-gro-hw", offsetof(struct xmb_nic_info, gro) },
-	{ "rx-lro", offsetof(struct xmb_nic_info, lro) },
-	{ "tx-tcp-segmentation", offsetof(struct xmb_nic_info, tso) },
-	{ "tx-tcp6-segmentation", offsetof(struct xmb_nic_info, tso) },
-	{ "tx-checksum-ip-generic", offsetof(struct xmb_nic_info, tx_csum) },
-	{ "tx-checksum-ipv4", offsetof(struct xmb_nic_info, tx_csum) },
-	{ "tx-checksum-ipv6", offsetof(struct xmb_nic_info, tx_csum) },
-	{ "rx-checksum", offsetof(struct xmb_nic_info, rx_csum) },
+	  offsetof(struct xmb_nic_info, vlan_stag_strip),
+	  offsetof(struct xmb_nic_info, vlan_stag_strip_off) },
+	{ "rx-gro", offsetof(struct xmb_nic_info, gro), 0 },
+	{ "rx-gro-hw", offsetof(struct xmb_nic_info, gro), 0 },
+	{ "rx-lro", offsetof(struct xmb_nic_info, lro), 0 },
+	{ "tx-tcp-segmentation", offsetof(struct xmb_nic_info, tso), 0 },
+	{ "tx-tcp6-segmentation", offsetof(struct xmb_nic_info, tso), 0 },
+	{ "tx-checksum-ip-generic", offsetof(struct xmb_nic_info, tx_csum), 0 },
+	{ "tx-checksum-ipv4", offsetof(struct xmb_nic_info, tx_csum), 0 },
+	{ "tx-checksum-ipv6", offsetof(struct xmb_nic_info, tx_csum), 0 },
+	{ "rx-checksum", offsetof(struct xmb_nic_info, rx_csum), 0 },
 };
 
 enum { FIELD_CNT = sizeof(feature_fields) / sizeof(feature_fields[0]) };
@@ -168,10 +173,16 @@ static int query_features(struct xmb_nic_info *info)
 	err = xmb_ethtool_features(info->ifindex, list, FIELD_CNT);
 	if (err)
 		return err;
-	for (size_t i = 0; i < FIELD_CNT; i++)
-		if (list[i].on)
+	for (size_t i = 0; i < FIELD_CNT; i++) {
+		const struct xmb_feature *f = &list[i];
+
+		if (f->on)
 			*(bool *)((char *)info + feature_fields[i].field_off) =
 				true;
+		else if (feature_fields[i].idle_off && f->known && !f->fixed)
+			*(bool *)((char *)info + feature_fields[i].idle_off) =
+				true;
+	}
 	return 0;
 }
 

@@ -62,6 +62,10 @@ struct xmb_nic_info {
 	bool tso;	      /* tx-tcp-segmentation or tx-tcp6-segmentation */
 	bool tx_csum;	      /* tx-checksum-ip-generic, -ipv4 or -ipv6 */
 	bool rx_csum;	      /* rx-checksum */
+
+	/* Off, though they could be on. */
+	bool vlan_strip_off;
+	bool vlan_stag_strip_off;
 };
 
 /* The kernel's own count of what passed, without XDP that went elsewhere. */

@@ -133,6 +133,21 @@ int xmb_port_create(struct xmb_port **out, const struct xmb_port_opts *opts)
 	return 0;
 }
 
+void xmb_port_tell_off(const struct xmb_nic_info *nic)
+{
+	const bool are_off[FEATURE_CNT] = { nic->vlan_strip_off,
+					    nic->vlan_stag_strip_off };
+
+	for (int i = 0; i < FEATURE_CNT; i++)
+		if (are_off[i])
+			xmb_log(XMB_LOG_INFO,
+				"%s: VLAN stripping (%s) is off and stays so; "
+				"if a process that was killed left it off: "
+				"ethtool -K %s %s on",
+				nic->name, strip_features[i], nic->name,
+				strip_features[i]);
+}
+
 static void keep_tags(struct xmb_port *port)
 {
 	const bool strips[FEATURE_CNT] = { port->nic.vlan_strip,
@@ -154,9 +169,12 @@ static void keep_tags(struct xmb_port *port)
 		else
 			xmb_log(XMB_LOG_INFO,
 				"%s: VLAN stripping (%s) switched off, put "
-				"back at exit",
-				port->nic.name, feature);
+				"back at exit; not by SIGKILL: then `ethtool "
+				"-K %s %s on`",
+				port->nic.name, feature, port->nic.name,
+				feature);
 	}
+	xmb_port_tell_off(&port->nic);
 }
 
 /* Nobody else would do it later: what may pass is waited for. */

@@ -80,6 +80,12 @@ struct xmb_port_share {
 };
 
 /*
+ * Say of what a port switches off and finds off already how it is switched on:
+ * a process that was killed puts nothing back, and leaves no note of it.
+ */
+XMB_API void xmb_port_tell_off(const struct xmb_nic_info *nic);
+
+/*
  * Open everything; socket i is filled from caches[i].  The errors of
  * xmb_prog_attach() and xmb_xsk_open(); the device is then as it was.
  */

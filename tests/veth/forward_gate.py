@@ -87,6 +87,37 @@ def without_a_gate_packets_pass_as_soon_as_it_is_killed():
             expect((lab.pinned(), lab.program()), (0, None), "gates and program")
 
 
+def strip_commands(said):
+    """What is said to do of VLAN stripping that is found off."""
+    return re.findall(r"is off and stays so; if a process that was killed left it off: (.*)", said)
+
+
+def what_sigkill_left_off_is_said_by_the_next_start_and_by_detach():
+    with GateLab() as lab:
+        whole = lab.settings()
+        with lab.forward(*GATE) as forward:
+            expect(strip_commands(forward.said()), [], "what was off before")
+            expect_words(forward.said(), "not by SIGKILL: then `ethtool -K left rx-vlan-hw-parse")
+            lab.keeps_program = True
+            forward.process.kill()
+            forward.process.wait(20)
+            forward.final = {"type": "killed"}
+        # From here on this is how the devices are, until somebody does as is said.
+        lab.before = lab.settings()
+        with lab.forward(*GATE) as forward:
+            commands = strip_commands(forward.said())
+            forward.finish()
+        expect(sorted(commands),
+               [f"ethtool -K {dev} {feature} on" for dev in ("left", "right")
+                for feature in ("rx-vlan-hw-parse", "rx-vlan-stag-hw-parse")], "what to do")
+        expect(strip_commands(lab.detach("left", "right")), commands, "what detach says to do")
+        for command in commands:
+            lab.run("fwd", *command.split())
+        lab.keeps_program = False
+        expect(lab.settings(), whole, "what the devices are in the end")
+        expect(strip_commands(lab.detach("left", code=1)), [], "what there is to do in the end")
+
+
 def ten_successors_are_killed_under_load_and_nothing_passes():
     with GateLab() as lab, killed(lab) as stack:
         for _ in range(10):
@@ -145,6 +176,7 @@ def a_second_start_and_a_detach_leave_a_running_one_alone():
             expect_words(lab.refused(*options), "another process is using its gate")
         said = lab.detach("left", "right", code=1)
         expect_words(said, "left: another process is using", "right: another process is using")
+        expect(strip_commands(said), [], "what is not to be done while it runs")
         expect_ping(lab)
         forward.finish()
         lab.detach("left", "right")
@@ -259,6 +291,7 @@ if __name__ == "__main__":
     main(nothing_passes_between_sigkill_and_a_successor,
          nothing_passes_between_sigkill_and_a_successor_in_generic_mode,
          without_a_gate_packets_pass_as_soon_as_it_is_killed,
+         what_sigkill_left_off_is_said_by_the_next_start_and_by_detach,
          ten_successors_are_killed_under_load_and_nothing_passes,
          what_does_not_match_passes_a_closed_gate,
          a_start_that_fails_leaves_a_closed_gate_closed,

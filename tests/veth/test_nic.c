@@ -180,7 +180,10 @@ Test(nic, vlan_stripping_goes_off_and_is_put_back)
 			   0));
 		cr_expect(not(strips_vlan("xv0")));
 		cr_expect(not(query("xv0").vlan_strip));
+		cr_expect(query("xv0").vlan_strip_off);
 	}
+	cr_expect(not(query("xv0").vlan_stag_strip_off));
+	cr_expect(not(query("lo").vlan_strip_off), "it has none");
 	cr_expect(query("xv0").vlan_stag_strip, "took another one with it");
 	cr_expect(strips_vlan("xv1"), "changed another device");
 
@@ -188,6 +191,7 @@ Test(nic, vlan_stripping_goes_off_and_is_put_back)
 		eq(int, xmb_nic_set_feature(xv0, "rx-vlan-hw-parse", true), 0));
 	cr_expect(strips_vlan("xv0"));
 	cr_expect(query("xv0").vlan_strip);
+	cr_expect(not(query("xv0").vlan_strip_off));
 }
 
 Test(nic, fixed_feature_is_refused_in_words)

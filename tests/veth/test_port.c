@@ -224,6 +224,8 @@ Test(port, what_was_off_before_is_off_afterwards)
 	cr_expect(eq(ptr, (void *)said(XMB_LOG_INFO, "VLAN stripping (rx-vlan"
 						     "-hw-parse) switched"),
 		     NULL));
+	expect_said(XMB_LOG_INFO, "VLAN stripping (rx-vlan-hw-parse) is off");
+	expect_said(XMB_LOG_INFO, "ethtool -K left rx-vlan-hw-parse on");
 	lab_finish();
 }
 
