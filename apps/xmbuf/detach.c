@@ -17,9 +17,18 @@ static int detach(const char *dev)
 	int err;
 
 	if (!ifindex) {
-		fprintf(stderr, "xmbuf detach: %s: there is no such device\n",
-			dev);
-		return -ENODEV;
+		err = -errno;
+		if (err == -ENODEV)
+			fprintf(stderr,
+				"xmbuf detach: %s: there is no such device\n",
+				dev);
+		else
+			fprintf(stderr,
+				"xmbuf detach: %s: asked for its number, the "
+				"kernel answered: %s; its gate is as it was: "
+				"try again\n",
+				dev, strerror(-err));
+		return err;
 	}
 	err = xmb_gate_remove(dev, (int)ifindex, &dropped);
 	/* Who left a gate by being killed left this too; who runs did not. */
