@@ -12,6 +12,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+enum { TAKE_OFF_TRIES = 3, TAKE_OFF_STEP_US = 1000 };
+
 static uint32_t flags_of(enum xmb_prog_mode mode)
 {
 	return mode == XMB_PROG_NATIVE ? XDP_FLAGS_DRV_MODE
@@ -54,7 +56,12 @@ static int by_netlink(struct xmb_prog *prog, enum xmb_prog_mode mode)
 	int err = bpf_xdp_attach(prog->ifindex, prog->prog_fd,
 				 flags_of(mode) | XDP_FLAGS_UPDATE_IF_NOEXIST,
 				 NULL);
+	enum xmb_prog_mode got;
 
+	/* The answer may have been lost behind what was done. */
+	if (err && !xmb_prog_mode_of(prog->ifindex, (uint32_t)prog->id, &got) &&
+	    got == mode)
+		err = 0;
 	prog->is_netlink = !err;
 	return err;
 }
@@ -65,8 +72,23 @@ void xmb_prog_take_off(int ifindex, enum xmb_prog_mode mode, int prog_fd)
 		.sz = sizeof(ours),
 		.old_prog_fd = prog_fd,
 	};
+	char name[IF_NAMESIZE] = "DEV";
+	int err = 0;
 
-	bpf_xdp_detach(ifindex, flags_of(mode), &ours);
+	/* Nobody else would do it later: what may pass is waited for. */
+	for (int i = 0; i < TAKE_OFF_TRIES; i++) {
+		if (i > 0)
+			usleep(TAKE_OFF_STEP_US);
+		err = bpf_xdp_detach(ifindex, flags_of(mode), &ours);
+		/* EEXIST: another's program is there, or none. */
+		if (!err || err == -EEXIST || err == -ENODEV)
+			return;
+	}
+	if_indextoname((unsigned)ifindex, name);
+	xmb_log(XMB_LOG_ERROR,
+		"device #%d: asked to take our XDP program off, the kernel "
+		"answered %s: it is there still: `ip link set dev %s xdp off`",
+		ifindex, strerror(-err), name);
 }
 
 /* Say the mode out loud: with none the kernel picks one and does not tell. */

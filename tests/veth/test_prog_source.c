@@ -332,6 +332,24 @@ Test(prog_source, a_query_that_fails_takes_nothing_for_gone)
 	xmb_prog_destroy(prog);
 }
 
+Test(prog_source, what_netlink_cannot_take_off_is_said_with_the_command)
+{
+	struct xmb_prog *prog = attach_without_links(XMB_PROG_AUTO);
+	uint32_t id = (uint32_t)xmb_prog_id(prog);
+	struct rlimit few, usual;
+
+	cr_assert(eq(int, getrlimit(RLIMIT_NOFILE, &usual), 0));
+	few = (struct rlimit){ .rlim_max = usual.rlim_max };
+	cr_assert(eq(int, setrlimit(RLIMIT_NOFILE, &few), 0));
+	xmb_prog_detach(prog);
+	cr_assert(eq(int, setrlimit(RLIMIT_NOFILE, &usual), 0));
+	expect_said(XMB_LOG_ERROR, "Too many open files: it is there still: "
+				   "`ip link set dev ");
+	cr_expect(eq(u32, attached().prog_id, id));
+	must("ip link set dev va xdp off");
+	xmb_prog_destroy(prog);
+}
+
 Test(prog_source, a_gate_is_refused_where_there_is_no_bpf_link)
 {
 	struct xmb_prog_opts opts = opts_for(XMB_PROG_AUTO);
