@@ -20,6 +20,7 @@ after whose failure glibc ends the process, calls of the loader, and those on
 standard error, where the words would be.
 """
 import collections
+import concurrent.futures
 import errno
 import functools
 import json
@@ -31,7 +32,7 @@ import re
 import shutil
 import tempfile
 
-from gate_lab import PINNED, own_bpffs
+from gate_lab import PINNED, own_bpffs, without_links
 from lab import XMBUF, Lab, Skip, expect, main, report
 from load import Udp
 
@@ -51,9 +52,10 @@ TRANSLATED = {"bpf": {"EINVAL", "ENOTSUP"}, "mmap": {"EAGAIN"}, "mprotect": {"EA
 BEGIN = "rt_sigaction(SIGPIPE"
 FORWARD = ("forward", "left", "right", "--json", "--duration", "0.05", "--interval", "0.02")
 DETACH = ("detach", "left", "right")
-Mode = collections.namedtuple("Mode", "command before beyond", defaults=(None, None))
-# What is run; before it, what leaves gates for it; and the mode whose sites are
-# failed there and not once more.
+Mode = collections.namedtuple("Mode", "command before beyond has_links",
+                              defaults=(None, None, True))
+# What is run; before it, what leaves gates for it; the mode whose sites are
+# failed there and not once more; and whether the kernel has links for XDP.
 MODES = {"rtc": Mode(FORWARD),
          "pipeline": Mode((*FORWARD, "--mode", "pipeline", "--workers", "2")),
          "gate": Mode((*FORWARD, "--on-exit", "drop")),
@@ -62,7 +64,8 @@ MODES = {"rtc": Mode(FORWARD),
          "options": Mode((*FORWARD, "--xdp", "generic", "--busy-poll", "20", "--frame-size",
                           "3008", "--cpus", "0"), None, "rtc"),
          "program": Mode((*FORWARD, "--program", os.environ.get("XMB_USER_ONE_OBJECT", "")),
-                         None, "rtc")}
+                         None, "rtc"),
+         "netlink": Mode(FORWARD, None, "rtc", False)}
 END_S = 8
 SAMPLE, SEED = 50, 20
 AT_ONCE = 4
@@ -127,15 +130,12 @@ def sites_of(lab, mode, place):
             others.add(site[:2])
         elif call in CALLS and not (IS_SANITIZED and call in SANITIZER_CALLS):
             sites.setdefault(site[:2], site)
-    sites = [site for key, site in sites.items() if key not in others]
-    beyond = MODES[mode].beyond
-    known = {shape(site) for site in sites_of(lab, beyond, place)} if beyond else ()
-    return [site for site in sites if shape(site) not in known]
+    return [site for key, site in sites.items() if key not in others]
 
 
 def shape(site):
-    """What a call asks for, whatever the numbers and addresses."""
-    return site.call, re.sub(r"0x[0-9a-f]+|\d+", "N", site.what)
+    """What a call asks for, whatever the numbers, addresses and bytes."""
+    return site.call, re.sub(r'0x[0-9a-f]+|"[^"]*\\[^"]*"?|\d+', "N", site.what)
 
 
 class Faults:
@@ -208,6 +208,7 @@ class Faults:
         for dev in ("left", "right"):
             self.lab.run("fwd", "ethtool", "-K", dev, "rxvlan", "on", "rx-vlan-stag-hw-parse",
                          "on", check=False)
+            self.lab.run("fwd", "ip", "link", "set", "dev", dev, "xdp", "off", check=False)
 
     def fault_of(self, code, final, news, call, error):
         if code == 0 and not self.is_forward:
@@ -240,6 +241,28 @@ def needs_strace():
         raise Skip("no strace")
 
 
+def processes(mode, cnt):
+    """As many, in which the kernel is as the mode wants it; one that dies is told."""
+    return concurrent.futures.ProcessPoolExecutor(
+        cnt, multiprocessing.get_context("fork"),
+        None if MODES[mode].has_links else without_links())
+
+
+def find_sites(mode):
+    own_bpffs(again=True)
+    with tempfile.TemporaryDirectory() as place, Lab() as lab:
+        return sites_of(lab, mode, pathlib.Path(place))
+
+
+def sites_beyond(mode):
+    """The mode's, but for those that another one has."""
+    with processes(mode, 1) as pool:
+        sites = pool.submit(find_sites, mode).result()
+    beyond = MODES[mode].beyond
+    known = {shape(site) for site in sites_beyond(beyond)} if beyond else ()
+    return [site for site in sites if shape(site) not in known]
+
+
 def fail_these(mode, pairs):
     """Fail each (site, error) once, in a lab of this process's own."""
     own_bpffs(again=True)
@@ -254,14 +277,12 @@ def fail_these(mode, pairs):
 def fail_sites(mode, choose):
     """Fail what choose() picks of all (site, error); each once."""
     needs_strace()
-    own_bpffs()
-    with tempfile.TemporaryDirectory() as place, Lab() as lab:
-        sites = sites_of(lab, mode, pathlib.Path(place))
+    sites = sites_beyond(mode)
     pairs = choose([(site, error) for site in sites for error in ERRORS])
     outcomes, words, wrong = collections.Counter(), collections.Counter(), []
-    with multiprocessing.get_context("fork").Pool(AT_ONCE) as pool:
-        for part in pool.imap_unordered(functools.partial(fail_these, mode),
-                                        [pairs[i::AT_ONCE] for i in range(AT_ONCE)]):
+    with processes(mode, AT_ONCE) as pool:
+        for part in pool.map(functools.partial(fail_these, mode),
+                             [pairs[i::AT_ONCE] for i in range(AT_ONCE)]):
             outcomes += part[0]
             words += part[1]
             wrong += part[2]

@@ -46,6 +46,10 @@ def every_call_that_only_a_users_program_makes_fails_in_words_or_is_made_again()
     fail_sites("program", part)
 
 
+def every_call_that_only_netlink_makes_fails_in_words_or_is_made_again():
+    fail_sites("netlink", part)
+
+
 def every_call_that_moves_packets_fails_and_each_packet_has_a_name():
     fail_in_traffic([(call, error) for call in ("sendto", "poll", "getsockopt", "read", "write")
                      for error in ERRORS])
@@ -59,4 +63,5 @@ if __name__ == "__main__":
          every_call_of_detach_that_fails_leaves_the_gate_closed_or_says_otherwise,
          every_call_that_only_options_make_fails_in_words_or_is_made_again,
          every_call_that_only_a_users_program_makes_fails_in_words_or_is_made_again,
+         every_call_that_only_netlink_makes_fails_in_words_or_is_made_again,
          every_call_that_moves_packets_fails_and_each_packet_has_a_name)
