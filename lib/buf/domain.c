@@ -33,6 +33,7 @@ int xmb_domain_add(struct xmb_domain *domain)
 {
 	int ret = -ENOSPC;
 
+	XMB_ASSERT(domain->region_len != 1);
 	if (domain->region_len)
 		domain->inverse = UINT64_MAX / domain->region_len + 1;
 	pthread_mutex_lock(&table_lock);
@@ -72,8 +73,8 @@ const char *xmb_frame_state_name(enum xmb_frame_state state)
 		[XMB_FRAME_TX] = "tx",	   [XMB_FRAME_HELD] = "held",
 	};
 
-	return (unsigned int)state < XMB_FRAME_STATE_CNT ? names[state] :
-							   "damaged";
+	return (unsigned int)state < XMB_FRAME_STATE_CNT ? names[state]
+							 : "damaged";
 }
 
 static const char *likely_cause(enum xmb_frame_state state, uint32_t gen,

@@ -130,9 +130,9 @@ static inline uint64_t xmb_domain_region_at(const struct xmb_domain *domain,
 					    uint64_t addr)
 {
 #ifdef __SIZEOF_INT128__
-	__extension__ typedef unsigned __int128 wide;
+	__extension__ typedef unsigned __int128 xmb_wide;
 
-	return (uint64_t)((wide)addr * domain->inverse >> 64);
+	return (uint64_t)((xmb_wide)addr * domain->inverse >> 64);
 #else
 	return addr / domain->region_len;
 #endif

@@ -48,9 +48,10 @@ XMB_API uint32_t xmb_handover_fill(struct xmb_cache *cache, uint32_t who,
  * pool's, so that it stays in registers, app is the cache's id, and of the
  * chunks that were made the caller adds the number to the cache's app_cnt.
  */
-static inline int xmb_handover_rx_of(const struct xmb_domain *domain,
-				     uint32_t app, uint32_t who, uint64_t addr,
-				     uint32_t len, struct xmb_chunk *chunk)
+static inline int xmb_handover_rx_excl(const struct xmb_domain *domain,
+				       uint32_t app, uint32_t who,
+				       uint64_t addr, uint32_t len,
+				       struct xmb_chunk *chunk)
 {
 	uint64_t region = xmb_domain_region_at(domain, addr);
 	uint32_t off = (uint32_t)(addr - region * domain->region_len);
@@ -81,8 +82,8 @@ static inline int xmb_handover_rx(struct xmb_cache *cache, uint32_t who,
 				  uint64_t addr, uint32_t len,
 				  struct xmb_chunk *chunk)
 {
-	int err = xmb_handover_rx_of(&cache->pool->domain, cache->who, who,
-				     addr, len, chunk);
+	int err = xmb_handover_rx_excl(&cache->pool->domain, cache->who, who,
+				       addr, len, chunk);
 
 	cache->app_cnt += !err;
 	return err;
@@ -134,35 +135,9 @@ static inline uint64_t xmb_handover_tx(struct xmb_cache *cache, uint32_t who,
 }
 
 /*
- * Take back what the kernel has sent.  Returns 1 for a whole frame, 0 for a
- * slot of a split one.
- * -EPROTO: addr names nothing that who has in flight.
- */
-static inline int xmb_handover_complete(struct xmb_cache *cache, uint32_t who,
-					uint64_t addr)
-{
-	struct xmb_domain *domain = &cache->pool->domain;
-	uint64_t region = xmb_domain_region_at(domain, addr);
-	uint32_t word;
-
-	if (XMB_UNLIKELY(region >= domain->region_cnt))
-		return -EPROTO;
-	word = xmb_frame_load(domain, (uint32_t)region);
-	if (XMB_UNLIKELY((word & 0xffff) !=
-			 xmb_frame_word(XMB_FRAME_TX, who, 0)))
-		return xmb_handover_complete_slot(cache, who, addr);
-	xmb_frame_store(
-		domain, (uint32_t)region,
-		xmb_frame_word(XMB_FRAME_FREE, cache->who,
-			       (xmb_frame_word_gen(word) + 1) & 0xffff));
-	xmb_cache_put(cache, domain, (uint32_t)region);
-	return 1;
-}
-
-/*
- * What complete() does where nothing is special, for one of a burst: domain may
- * be a copy of the pool's.  False, and nothing was done: complete() has to
- * look.
+ * What complete(), below, does to a whole frame without a cookie, for one of a
+ * burst: domain may be a copy of the pool's.  False: addr names no such frame,
+ * and nothing was done.
  */
 static inline bool xmb_handover_complete_plain(const struct xmb_domain *domain,
 					       struct xmb_cache *cache,
@@ -171,19 +146,35 @@ static inline bool xmb_handover_complete_plain(const struct xmb_domain *domain,
 	uint64_t region = xmb_domain_region_at(domain, addr);
 	uint32_t word;
 
-	if (XMB_UNLIKELY(region >= domain->region_cnt ||
-			 cache->cnt == XMB_CACHE_MAX))
+	if (XMB_UNLIKELY(region >= domain->region_cnt))
 		return false;
 	word = xmb_frame_load(domain, (uint32_t)region);
 	if (XMB_UNLIKELY((word & 0xffff) !=
 			 xmb_frame_word(XMB_FRAME_TX, who, 0)))
 		return false;
+	/* As xmb_cache_put(): a hook may have filled the cache again. */
+	while (XMB_UNLIKELY(cache->cnt == XMB_CACHE_MAX))
+		xmb_cache_flush(cache);
 	xmb_frame_store(
 		domain, (uint32_t)region,
 		xmb_frame_word(XMB_FRAME_FREE, cache->who,
 			       (xmb_frame_word_gen(word) + 1) & 0xffff));
 	cache->frames[cache->cnt++] = (uint32_t)region;
 	return true;
+}
+
+/*
+ * Take back what the kernel has sent.  Returns 1 for a whole frame, 0 for a
+ * slot of a split one.
+ * -EPROTO: addr names nothing that who has in flight.
+ */
+static inline int xmb_handover_complete(struct xmb_cache *cache, uint32_t who,
+					uint64_t addr)
+{
+	if (XMB_LIKELY(xmb_handover_complete_plain(&cache->pool->domain, cache,
+						   who, addr)))
+		return 1;
+	return xmb_handover_complete_slot(cache, who, addr);
 }
 
 /*

@@ -15,7 +15,9 @@ static uint32_t complete_csums(struct xmb_worker *w, struct xmb_multibuf *mbs,
 	uint32_t done = 0, left = xmb_csum_count_complete(mbs, cnt);
 
 	for (uint32_t i = left; i < cnt; i++) {
-		int rc = xmb_csum_complete(&mbs[i]);
+		int rc = xmb_csum_count_complete(&mbs[i], 1)
+				 ? 0
+				 : xmb_csum_complete(&mbs[i]);
 
 		done += rc == 1;
 		if (XMB_UNLIKELY(rc == -EPERM)) {

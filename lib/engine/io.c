@@ -65,7 +65,8 @@ static void push_split(struct xmb_worker *w, struct xmb_multibuf *mb,
 		drop(w, mb, XMB_WORKER_FULL_NEWEST);
 		return;
 	}
-	if (w->engine->has_partial_csum[port])
+	if (w->engine->has_partial_csum[port] &&
+	    !xmb_csum_count_complete(mb, 1))
 		rc = xmb_csum_complete(mb);
 	if (rc == -EPERM) {
 		drop(w, mb, XMB_WORKER_CSUM_SHARED);

@@ -84,7 +84,8 @@ void xmb_level_tick(struct xmb_level *level, uint64_t now_ns)
 		return;
 	level->slot_end_ns = now_ns + XMB_NS_PER_MS;
 	need = xmb_max_u32(2 * second_largest(level->depth_max), level->base);
-	is_full = level->seen && level->seen_full >= level->seen - level->seen / 8;
+	is_full = level->seen &&
+		  level->seen_full >= level->seen - level->seen / 8;
 	level->full_cnt = is_full ? level->full_cnt + 1 : 0;
 	level->seen = level->seen_full = 0;
 	if (is_bottleneck(level)) {

@@ -19,7 +19,8 @@ enum {
 	RX_OFFSET = 256,	/* the kernel's headroom in a frame */
 	ETHER_LEN = 14 + 2 * 4, /* MAC header with two VLAN tags */
 	BUSY_RETRY_US = 2000,
-	TX_BUDGET = 32, /* descriptors that a kick moves, of old */
+	TX_BUDGET = 32,	    /* descriptors that a kick moves, of old */
+	FILL_FRAGS_MAX = 6, /* 9000 bytes in frames of 2 KiB */
 };
 
 #define BUSY_WAIT_NS (2 * XMB_NS_PER_S)
@@ -450,26 +451,32 @@ static uint32_t fill_max(const struct xmb_xsk *xsk)
 			   xsk->ring_cnt);
 }
 
-/* A pause costs packets, so the level is of packets, as long as they may be. */
+/*
+ * A pause costs packets, so the level is of packets as long as they may be; of
+ * those that are longer than nearly all devices send, fewer.
+ */
 static uint32_t fill_base(const struct xmb_xsk *xsk)
 {
 	uint32_t room = xsk->umem->pool.domain.region_len - RX_OFFSET;
 	uint32_t frag_cnt = (xsk->opts.mtu + ETHER_LEN + room - 1) / room;
 
+	frag_cnt = xmb_min_u32(frag_cnt, FILL_FRAGS_MAX);
 	return xmb_or_u32(xsk->opts.fill_base, XMB_XSK_FILL_BASE * frag_cnt);
 }
 
 static int prefill(struct xmb_xsk *xsk, struct xmb_cache *cache)
 {
+	uint32_t need = xmb_or_u32(xsk->opts.fill_base, XMB_XSK_FILL_BASE);
+
 	xmb_level_init(&xsk->level, fill_base(xsk), fill_max(xsk));
+	need = xmb_min_u32(need, xsk->level.base);
 	xmb_xsk_refill(xsk, cache, xmb_clock_ns());
-	if (count_get(&xsk->fill_cnt) >= xsk->level.base)
+	if (count_get(&xsk->fill_cnt) >= need)
 		return 0;
 	xmb_log(XMB_LOG_ERROR,
 		"%s queue %u: %u frames are needed to receive, but only %u "
 		"were free: ask for more frames",
-		xsk->dev, xsk->opts.queue, xsk->level.base,
-		count_get(&xsk->fill_cnt));
+		xsk->dev, xsk->opts.queue, need, count_get(&xsk->fill_cnt));
 	return -ENOBUFS;
 }
 

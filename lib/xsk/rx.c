@@ -80,6 +80,7 @@ static uint32_t look(struct xmb_xsk *xsk)
 		__atomic_load_n(xsk->rx.producer, __ATOMIC_ACQUIRE);
 	xsk->rx_depth = xmb_min_u32(xsk->rx.cached_prod - xsk->rx.cached_cons,
 				    xsk->rx.size);
+	xsk->has_looked = true;
 	return xsk->rx_depth;
 }
 
@@ -101,13 +102,14 @@ uint32_t xmb_xsk_recv(struct xmb_xsk *xsk, struct xmb_cache *cache,
 		      struct xmb_multibuf *mbs, uint32_t cnt)
 {
 	/* Copies, for the compiler knows that nothing in the loop is them. */
-	const struct xmb_domain domain = cache->pool->domain;
+	const struct xmb_domain domain = xsk->umem->pool.domain;
 	const struct xsk_ring_cons rx = xsk->rx;
 	const uint32_t who = xsk->first->who, app = cache->who;
 	uint32_t idx, got = 0, taken = 0, n;
 	bool is_open = is_in_chain(xsk);
 	uint64_t bytes = 0;
 
+	XMB_ASSERT(cache->pool == &xsk->umem->pool);
 	if (XMB_UNLIKELY(!xsk->rx.ring))
 		return 0;
 	n = xmb_min_u32(cnt, look(xsk));
@@ -124,8 +126,8 @@ uint32_t xmb_xsk_recv(struct xmb_xsk *xsk, struct xmb_cache *cache,
 		*mb = (struct xmb_multibuf){ 0 };
 		if (XMB_UNLIKELY(desc.addr >> XSK_UNALIGNED_BUF_OFFSET_SHIFT))
 			desc.addr = xsk_flat_addr(xsk, desc.addr);
-		err = xmb_handover_rx_of(&domain, app, who, desc.addr, desc.len,
-					 &mb->c[0]);
+		err = xmb_handover_rx_excl(&domain, app, who, desc.addr,
+					   desc.len, &mb->c[0]);
 		taken += err == 0;
 		if (XMB_LIKELY(!err && !desc.options && !is_open)) {
 			mb->len = desc.len;
@@ -147,7 +149,7 @@ uint32_t xmb_xsk_recv(struct xmb_xsk *xsk, struct xmb_cache *cache,
 	xsk_show(xsk->rx.consumer, xsk->rx.cached_cons);
 	prefetch_descs(xsk, xmb_min_u32(xsk->rx_depth - n, cnt));
 	cache->app_cnt += taken;
-	count_set(&xsk->fill_cnt, count_get(&xsk->fill_cnt) - taken);
+	fill_cnt_set(xsk, count_get(&xsk->fill_cnt) - taken);
 	xsk_count(xsk, XMB_XSK_RX_PACKETS, got);
 	xsk_count(xsk, XMB_XSK_RX_BYTES, bytes);
 	return got;
@@ -181,9 +183,12 @@ static bool is_starved(struct xmb_xsk *xsk, uint64_t now_ns)
 
 static void adapt(struct xmb_xsk *xsk, uint64_t now_ns)
 {
-	uint32_t depth = xsk->rx_depth + xsk_sibs_unread(xsk);
+	/* Who refills without receiving has seen nothing since. */
+	uint32_t own = xsk->has_looked ? xsk->rx_depth : rx_unread(xsk);
+	uint32_t depth = own + xsk_sibs_unread(xsk);
 	bool raised = xmb_level_poll(&xsk->level, depth);
 
+	xsk->has_looked = false;
 	/* Asking costs a system call: only while frames are all used up. */
 	if (depth + REFILL_MIN >= xsk->level.level / 2 &&
 	    is_starved(xsk, now_ns))
@@ -225,7 +230,7 @@ static void fill(struct xmb_xsk *xsk, struct xmb_cache *cache, uint32_t have,
 	if (n == 0)
 		return;
 	xsk_show(xsk->fill.producer, xsk->fill.cached_prod);
-	count_set(&xsk->fill_cnt, count_get(&xsk->fill_cnt) + n);
+	fill_cnt_set(xsk, count_get(&xsk->fill_cnt) + n);
 }
 
 void xmb_xsk_refill(struct xmb_xsk *xsk, struct xmb_cache *cache,

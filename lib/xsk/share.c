@@ -90,7 +90,7 @@ static void drain_rx(struct xmb_xsk *xsk, struct xmb_cache *cache)
 		return;
 	xsk->rx.cached_cons += n;
 	xsk_show(xsk->rx.consumer, xsk->rx.cached_cons);
-	count_set(&xsk->fill_cnt, count_get(&xsk->fill_cnt) - taken);
+	fill_cnt_set(xsk, count_get(&xsk->fill_cnt) - taken);
 	xsk_count(xsk, XMB_XSK_RX_UNREAD, packets);
 }
 
@@ -101,8 +101,8 @@ void xsk_share_close(struct xmb_xsk *xsk, struct xmb_cache *cache)
 	if (first == xsk || !xsk->tx.ring)
 		return;
 	drain_rx(xsk, cache);
-	count_set(&first->fill_cnt,
-		  count_get(&first->fill_cnt) + count_get(&xsk->fill_cnt));
+	fill_cnt_set(first,
+		     count_get(&first->fill_cnt) + count_get(&xsk->fill_cnt));
 	first->taken_by_gone +=
 		__atomic_load_n(xsk->tx.consumer, __ATOMIC_ACQUIRE);
 }
@@ -132,7 +132,8 @@ uint32_t xsk_family_fill(const struct xmb_xsk *xsk)
 	uint32_t cnt = count_get(&xsk->fill_cnt);
 
 	for (uint32_t i = 0; i < xsk->sib_cnt; i++)
-		cnt += count_get(&xsk->sibs[i]->fill_cnt);
+		cnt += atomic_load_explicit(&xsk->sibs[i]->fill_cnt,
+					    memory_order_acquire);
 	return cnt;
 }
 

@@ -229,7 +229,7 @@ static uint32_t send_plain(struct xmb_xsk *xsk, struct xmb_cache *cache,
 			   struct xmb_multibuf *mbs, uint32_t cnt)
 {
 	/* Copies, as in recv(). */
-	const struct xmb_domain domain = cache->pool->domain;
+	const struct xmb_domain domain = xsk->umem->pool.domain;
 	struct xsk_ring_prod tx = xsk->tx;
 	const uint32_t who = xsk->who, packet_max = xsk->packet_max;
 	uint32_t room = room_for(xsk, cnt), idx = tx.cached_prod, n;
@@ -258,6 +258,7 @@ uint32_t xmb_xsk_send(struct xmb_xsk *xsk, struct xmb_cache *cache,
 {
 	uint32_t posted = 0, i = 0;
 
+	XMB_ASSERT(cache->pool == &xsk->umem->pool);
 	while (i < cnt) {
 		uint32_t n = send_plain(xsk, cache, mbs + i, cnt - i);
 		enum verdict verdict;
@@ -324,12 +325,13 @@ static int complete_one(struct xmb_xsk *xsk, struct xmb_cache *cache,
 
 uint32_t xmb_xsk_reap(struct xmb_xsk *xsk, struct xmb_cache *cache)
 {
-	const struct xmb_domain domain = cache->pool->domain;
+	const struct xmb_domain domain = xsk->umem->pool.domain;
 	const struct xsk_ring_cons comp = xsk->comp;
 	const uint32_t who = xsk->who;
 	const bool is_alone = xsk->sib_cnt == 0;
 	uint32_t idx, frames = 0, slots = 0, others = 0, n;
 
+	XMB_ASSERT(cache->pool == &xsk->umem->pool);
 	/* A sibling's completions come by the ring of the first. */
 	if (XMB_UNLIKELY(!xsk->comp.ring))
 		return 0;

@@ -253,8 +253,9 @@ XMB_API uint32_t xmb_xsk_recv(struct xmb_xsk *xsk, struct xmb_cache *cache,
 
 /*
  * Bring the fill ring to its level, from the cache, and adapt the level
- * (now_ns: xmb_clock_ns()).  Kicks the kernel when it waits for that.  Of a
- * sibling, or with tx_only: only the latter.
+ * (now_ns: xmb_clock_ns()) to what the last recv() found waiting; call it once
+ * for each.  Kicks the kernel when it waits for that.  Of a sibling, or with
+ * tx_only: only the latter.
  */
 XMB_API void xmb_xsk_refill(struct xmb_xsk *xsk, struct xmb_cache *cache,
 			    uint64_t now_ns);

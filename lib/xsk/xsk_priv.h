@@ -46,9 +46,9 @@ struct xmb_xsk {
 	struct xmb_xsk_opts opts;
 	char dev[16];
 	struct ring_map maps[4]; /* fill, completion, RX, TX */
-	bool is_bound; /* the kernel may have taken frames */
+	bool is_bound;		 /* the kernel may have taken frames */
 	bool is_closed;
-	bool is_busy; /* the device's NAPI is driven by our calls */
+	bool is_busy;	 /* the device's NAPI is driven by our calls */
 	bool shows_late; /* what a kick took shows when the ring is drained */
 	uint32_t busy_budget; /* as set: no kernel tells (seen to 6.18) */
 	struct xmb_xsk_busy busy_kept; /* as it was when the socket closed */
@@ -61,8 +61,8 @@ struct xmb_xsk {
 	struct xmb_xsk *first;
 	struct xmb_xsk *sibs[XMB_XSK_SHARE_MAX];
 	uint32_t sib_cnt;
-	uint32_t comp_cnt;    /* entries of the completion ring */
-	uint32_t promised;    /* of those, for TX rings that are open */
+	uint32_t comp_cnt;	/* entries of the completion ring */
+	uint32_t promised;	/* of those, for TX rings that are open */
 	uint32_t taken_by_gone; /* TX entries that closed siblings had taken */
 
 	/* What reconcile() saw last. */
@@ -77,10 +77,11 @@ struct xmb_xsk {
 	 * the sum of all, modulo 2^32 (see family_fill()).
 	 */
 	_Atomic uint32_t fill_cnt;
-	uint32_t rx_depth; /* buffers that the last recv() found */
+	uint32_t rx_depth; /* buffers that the last recv() found ... */
+	bool has_looked;   /* ... since the last refill() */
 	struct xmb_level level;
 	_Atomic uint32_t level_seen; /* level.level, for any thread */
-	struct xmb_multibuf open; /* head of a chain that is not complete */
+	struct xmb_multibuf open;    /* head of a chain that is not complete */
 	bool open_is_broken;
 	uint64_t starved_check_ns;
 	uint64_t starved_seen;
@@ -115,6 +116,15 @@ static inline uint32_t count_get(const _Atomic uint32_t *v)
 static inline void count_set(_Atomic uint32_t *v, uint32_t n)
 {
 	atomic_store_explicit(v, n, memory_order_relaxed);
+}
+
+/*
+ * Who fills goes by this count, of siblings too: what was read from the RX ring
+ * came before it, so that the kernel has read what is overwritten then.
+ */
+static inline void fill_cnt_set(struct xmb_xsk *xsk, uint32_t n)
+{
+	atomic_store_explicit(&xsk->fill_cnt, n, memory_order_release);
 }
 
 /*

@@ -251,6 +251,7 @@ Test(xsk_rx, the_fill_level_follows_packets_that_pile_up_to_its_max)
 		cr_assert(eq(u32, lab_recv(left, mbs, cnt), cnt));
 		xmb_multibuf_release_bulk(mbs, cnt, &lab.cache);
 		/* An empty ring says that the program keeps up. */
+		cr_assert(eq(u32, xmb_xsk_recv(left, &lab.cache, mbs, 1), 0));
 		xmb_xsk_refill(left, &lab.cache, xmb_clock_ns());
 	}
 	cr_expect(ge(u64, lab_counter(left, XMB_XSK_FILL_RAISED), 2));
