@@ -7,8 +7,13 @@ it shares no cache with the other.  Rounds are compared with those of the same
 distance alone.
 """
 import subprocess
+import time
 
-FAR = 2  # times as far as the nearest of the run
+from lab import say
+
+FAR = 2          # times as far as the nearest of the run
+LOOKS = 5        # before the first round
+PAUSE_S = 0.2    # from one look to the next
 
 hops = []
 
@@ -19,6 +24,16 @@ def hop(program, *cpus):
                           capture_output=True, text=True)
     hops.append(int(done.stdout))
     return hops[-1]
+
+
+def look_around(program, *cpus):
+    """Some hops before the first round: a run that begins far may so know near."""
+    for _ in range(LOOKS):
+        try:
+            hop(program, *cpus)
+        except (OSError, subprocess.SubprocessError) as error:
+            say(f"scripts/bench: {error}")
+        time.sleep(PAUSE_S)
 
 
 def place(sample):
@@ -35,17 +50,22 @@ def count(samples, where):
 
 
 def rows_by_distance(row):
-    """The row, of rounds at the same distance: near, and far if there were such."""
+    """The row, of rounds at the same distance: near, far, or one of each.
+
+    A distance counts if everybody has a round there; without one, all rounds stay.
+    """
     if not any("hops" in s for each in row.samples.values() for s in each or []):
         yield row
         return
-    known = {n: s for n, s in row.samples.items() if s is not None}
-    places = [p for p in ("near", "far") if any(place(s) == p for s in known[row.ours])]
-    for where in places or [None]:
+    known = [each for each in row.samples.values() if each]
+    places = [p for p in ("near", "far")
+              if all(any(place(s) == p for s in each) for each in known)]
+    if not places:
+        yield row._replace(remark=(
+            f"{row.remark} The distance of the CPUs differs between these rounds, so that "
+            "they do not compare.").strip())
+    for where in places:
         samples = {n: None if s is None else [x for x in s if place(x) == where]
                    for n, s in row.samples.items()}
-        ns = sorted(h for s in samples.values() for x in s or [] for h in x["hops"])
-        yield row._replace(
-            name=row.name if where != "far" or len(places) == 1 else f"{row.name} far",
-            samples=samples,
-            remark=f"{row.remark} A line takes {ns[len(ns) // 2]} ns there and back.".strip())
+        yield row._replace(name=f"{row.name} far" if where == "far" else row.name,
+                           samples=samples)

@@ -22,6 +22,12 @@ def median(samples, key="value"):
     return statistics.median(values) if values else None
 
 
+def hop_ns(row):
+    """Of a cache line there and back: the median of the row's rounds, if they know."""
+    known = [h for each in row.samples.values() for s in each or [] for h in s.get("hops", ())]
+    return statistics.median_low(known) if known else None
+
+
 def spread(*lists):
     """The widest (max - min) / median of the lists."""
     widths = [(max(v) - min(v)) / statistics.median(v)
@@ -55,6 +61,8 @@ def objects(bench, row):
     samples = row.samples
     if not samples[row.ours]:
         return
+    distance = hop_ns(row)
+    hop = {} if distance is None else {"hop_ns": distance}
     for peer in peers_of(row.unit, samples, row.ours):
         for key, name, of in (("value", row.name, row.unit),
                               ("busy_ns", f"{row.name} busy", "ns/packet"),
@@ -66,14 +74,14 @@ def objects(bench, row):
             yield {"bench": bench, "row": name, "unit": of, "ours": round(ours, 4),
                    "peer": peer, "peer_value": round(theirs, 4),
                    "ratio": round(ratio(of, ours, theirs), 4),
-                   "rounds": min(map(len, lists)), "spread": spread(*lists),
+                   "rounds": min(map(len, lists)), "spread": spread(*lists), **hop,
                    **({"remark": row.remark} if row.remark and key == "value" else {})}
     if len(samples) == 1:
         values = [s["value"] for s in samples[row.ours]]
         yield {"bench": bench, "row": row.name, "unit": row.unit,
                "ours": round(median(samples[row.ours]), 4), "peer": None,
                "peer_value": None, "ratio": None, "rounds": len(values),
-               "spread": spread(values)}
+               "spread": spread(values), **hop}
 
 
 def print_table(bench, row):
@@ -100,8 +108,11 @@ def print_table(bench, row):
         disturbed = sum(s.get("foreign", 0) > FOREIGN_MAX for s in rounds)
         note = f" ({disturbed} disturbed)" if disturbed else ""
         print(f"  {name:15}{''.join(cells)}  {len(rounds)}{note}", flush=True)
-    if row.remark:
-        print(textwrap.fill(row.remark, 92, initial_indent="  ", subsequent_indent="  "))
+    remark, distance = row.remark, hop_ns(row)
+    if distance is not None:
+        remark = f"{remark} A line takes {distance} ns there and back.".strip()
+    if remark:
+        print(textwrap.fill(remark, 92, initial_indent="  ", subsequent_indent="  "))
     busy = [median(samples.get(n, []), "busy_ns") for n in ("xmbuf", "rtc")]
     if None not in busy:
         print(f"  the hop to a worker and back: {busy[0] - busy[1]:.1f} busy ns a packet")
@@ -120,8 +131,10 @@ def markdown(bench, rows):
         names += [n for n in row.samples if n not in names]
     print(f"\n`scripts/bench {bench}`: medians; in brackets ours / its, which is better "
           f"{'above' if any(r.unit == 'Mpps' for r in rows) else 'below'} 1.\n")
-    print(f"| step | unit | {' | '.join(names)} | spread |")
-    print("|---|---" + "|---" * len(names) + "|---|")
+    has_hop = any(hop_ns(row) is not None for row in rows)
+    columns = ["step", "unit", *names, "spread", *(["hop ns"] if has_hop else [])]
+    print(f"| {' | '.join(columns)} |")
+    print("|---" * len(columns) + "|")
     for row in rows:
         ours = median(row.samples[row.ours])
         cells = []
@@ -132,8 +145,11 @@ def markdown(bench, rows):
                          else f"{number(value)} ({ours / value:.2f})")
         widths = [[s["value"] for s in rounds or []] for rounds in row.samples.values()]
         spread_cell = "-" if row.unit == "lost/million" else f"{100 * spread(*widths):.0f} %"
-        print(f"| {row.what or row.name} | {row.unit} | {' | '.join(cells)} | "
-              f"{spread_cell} |")
+        cells.append(spread_cell)
+        if has_hop:
+            distance = hop_ns(row)
+            cells.append("-" if distance is None else str(distance))
+        print(f"| {row.what or row.name} | {row.unit} | {' | '.join(cells)} |")
     for row in rows:
         if row.remark:
             print(f"\n{row.what or row.name}, {row.unit}: {row.remark}")
