@@ -22,6 +22,7 @@ enum {
 	PRIORITY = 20,
 	PROG_MAX = 10, /* in a dispatcher */
 	LOOK_MAX = 8,
+	LOOK_STEP_US = 1000, /* and twice as long each time */
 	SAID_MAX = 200,
 	ORDER_MAX = 400,
 	PIN_MAX = 4096,
@@ -128,71 +129,128 @@ static int attach_in(struct xmb_prog *prog, enum xmb_prog_mode mode)
 }
 
 /*
+ * All that the dispatcher calls, NULL: it cannot be told.  Who joins or leaves
+ * at this moment makes the look fail, or has it find one program alone.
+ */
+static struct xdp_multiprog *look_at_all(const struct xmb_prog *prog)
+{
+	for (int i = 0; i < LOOK_MAX; i++) {
+		struct xdp_multiprog *mp =
+			xdp_multiprog__get_from_ifindex(prog->ifindex);
+
+		if (mp && !libxdp_get_error(mp)) {
+			if (!xdp_multiprog__is_legacy(mp))
+				return mp;
+			xdp_multiprog__close(mp);
+		}
+		usleep(LOOK_STEP_US << i);
+	}
+	return NULL;
+}
+
+static void take_out(const struct xmb_prog *prog, struct xdp_program *p)
+{
+	unsigned id = xdp_program__id(p);
+	int err = xdp_program__detach(p, prog->ifindex, how(prog->mode), 0);
+
+	if (err)
+		xmb_log(XMB_LOG_WARN,
+			"%s: program %u, which a process that was killed left "
+			"in libxdp's dispatcher, stays in it (%s; %s): "
+			"`xdp-loader unload %s --id %u`",
+			prog->dev, id, strerror(-err), said, prog->dev, id);
+	else
+		xmb_log(XMB_LOG_INFO,
+			"%s: program %u, which a process that was killed left "
+			"in libxdp's dispatcher, was taken out",
+			prog->dev, id);
+}
+
+/*
  * Whoever holds the lock of the device knows that nobody else's process is
  * behind another program of ours.
  */
-static bool is_leftover(const struct xmb_prog *prog, struct xdp_program *p)
+static void take_out_leftovers(const struct xmb_prog *prog)
 {
-	int id = (int)xdp_program__id(p);
+	struct xdp_multiprog *mp;
+	struct xdp_program *p = NULL;
 
-	if (!prog->skel || id == prog->id || strcmp(xdp_program__name(p), ours))
-		return false;
-	if (!xdp_program__detach(p, prog->ifindex, how(prog->mode), 0))
-		xmb_log(XMB_LOG_INFO,
-			"%s: program %d, which a process that was killed left "
-			"in libxdp's dispatcher, was taken out",
-			prog->dev, id);
-	return true;
+	if (!prog->skel)
+		return;
+	said[0] = '\0';
+	mp = look_at_all(prog);
+	if (!mp) {
+		xmb_log(XMB_LOG_WARN,
+			"%s: what libxdp's dispatcher calls cannot be seen "
+			"(%s): what processes that were killed left in it "
+			"stays: `xdp-loader status %s`",
+			prog->dev, said, prog->dev);
+		return;
+	}
+	while ((p = xdp_multiprog__next_prog(p, mp)))
+		if ((int)xdp_program__id(p) != prog->id &&
+		    !strcmp(xdp_program__name(p), ours))
+			take_out(prog, p);
+	xdp_multiprog__close(mp);
 }
 
 static void say_order(const struct xmb_prog *prog, bool was_there)
 {
-	struct xdp_multiprog *mp =
-		xdp_multiprog__get_from_ifindex(prog->ifindex);
+	struct xdp_multiprog *mp = look_at_all(prog);
 	struct xdp_program *p = NULL;
 	char order[ORDER_MAX] = "";
 	size_t len = 0;
 
-	if (!mp || libxdp_get_error(mp))
-		return;
-	while (len < sizeof(order) && (p = xdp_multiprog__next_prog(p, mp)))
-		if (!is_leftover(prog, p))
-			len += (size_t)snprintf(
-				order + len, sizeof(order) - len, "%s%s (%u)",
-				len ? ", " : "", xdp_program__name(p),
-				xdp_program__run_prio(p));
+	while (mp && len < sizeof(order) &&
+	       (p = xdp_multiprog__next_prog(p, mp)))
+		len += (size_t)snprintf(order + len, sizeof(order) - len,
+					"%s%s (%u)", len ? ", " : "",
+					xdp_program__name(p),
+					xdp_program__run_prio(p));
 	xmb_log(XMB_LOG_INFO,
 		"%s: libxdp's dispatcher %s, and calls by priority: %s; "
 		"program %d stays in it, without sockets, when this process is "
 		"killed: until %s`xdp-loader unload %s --id %d`",
 		prog->dev, was_there ? "is on the device" : "was asked for",
-		order, prog->id, prog->skel ? "the next start, or " : "",
-		prog->dev, prog->id);
-	xdp_multiprog__close(mp);
+		mp ? order : "what cannot be seen", prog->id,
+		prog->skel ? "the next start, or " : "", prog->dev, prog->id);
+	if (mp)
+		xdp_multiprog__close(mp);
 }
 
+/* Where dispatcher id was, 0: none. */
 static int join(struct xmb_prog *prog, const struct xmb_prog_opts *opts,
-		enum xmb_prog_mode there)
+		enum xmb_prog_mode there, uint32_t id)
 {
 	bool may_fall = !there && opts->mode == XMB_PROG_AUTO;
-	enum xmb_prog_mode mode = may_fall ? XMB_PROG_NATIVE
-				  : there  ? there
-					   : opts->mode;
-	int err = attach_in(prog, mode);
+	bool may_retry = true;
+	enum xmb_prog_mode now, mode = may_fall ? XMB_PROG_NATIVE
+				       : there	? there
+						: opts->mode;
+	int err;
 
-	if (err && may_fall && err != XMB_DISPATCH_ALONE &&
-	    !xmb_prog_is_final(err)) {
-		xmb_dispatch_tell(opts, mode, err, said,
-				  "; trying generic XDP, which is slower");
-		mode = XMB_PROG_GENERIC;
+	while ((err = attach_in(prog, mode))) {
+		/* Somebody joined or left meanwhile: not a lasting answer. */
+		if (err == -EBUSY && may_retry &&
+		    id_there(prog->ifindex, &now) != id) {
+			may_retry = false;
+		} else if (may_fall && err != XMB_DISPATCH_ALONE &&
+			   !xmb_prog_is_final(err)) {
+			xmb_dispatch_tell(
+				opts, mode, err, said,
+				"; trying generic XDP, which is slower");
+			mode = XMB_PROG_GENERIC;
+			may_fall = false;
+		} else {
+			return xmb_dispatch_tell(opts, mode, err, said, NULL);
+		}
 		/* What was loaded for one dispatcher does not fit another. */
 		xmb_prog_unload(prog);
 		err = xmb_prog_open(prog, opts);
 		if (err)
 			return err;
-		err = attach_in(prog, mode);
 	}
-	return err ? xmb_dispatch_tell(opts, mode, err, said, NULL) : 0;
+	return 0;
 }
 
 int xmb_dispatch_join(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
@@ -211,12 +269,13 @@ int xmb_dispatch_join(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
 	prog->dispatch = calloc(1, sizeof(*prog->dispatch));
 	if (!prog->dispatch)
 		return -ENOMEM;
-	err = join(prog, opts, there);
+	err = join(prog, opts, there, id);
 	if (err)
 		return err;
 	err = xmb_prog_fill(prog);
 	if (err)
 		return xmb_prog_tell_load(opts, err);
+	take_out_leftovers(prog);
 	say_order(prog, there);
 	return 0;
 }
@@ -276,27 +335,45 @@ bool xmb_dispatch_has(const struct xmb_prog *prog)
 	return true;
 }
 
+/*
+ * libxdp answers ENOENT to every look that fails, also when somebody joins or
+ * leaves at this moment.
+ */
+static int get_out(const struct xmb_prog *prog)
+{
+	struct xmb_dispatch *dispatch = prog->dispatch;
+	int err = 0;
+
+	said[0] = '\0';
+	atomic_store_explicit(&dispatch->seen_id, 0, memory_order_relaxed);
+	for (int i = 0; i < LOOK_MAX; i++) {
+		err = xdp_program__detach(dispatch->program, prog->ifindex,
+					  how(prog->mode), 0);
+		if (err != -ENOENT || !xmb_dispatch_has(prog))
+			break;
+		usleep(LOOK_STEP_US << i);
+	}
+	return err;
+}
+
 void xmb_dispatch_leave(struct xmb_prog *prog)
 {
 	struct xdp_program *program = prog->dispatch->program;
 	char name[IF_NAMESIZE];
-	int err = 0;
+	int err = program ? get_out(prog) : 0;
 
-	if (program)
-		err = xdp_program__detach(program, prog->ifindex,
-					  how(prog->mode), 0);
-	/* Somebody took it out, or its device is gone. */
-	if (err == -ENOENT && !if_indextoname((unsigned)prog->ifindex, name))
-		xmb_log(XMB_LOG_INFO,
-			"%s: the device is gone: what libxdp has pinned for it "
-			"goes by `xdp-loader clean`",
-			prog->dev);
-	else if (err && err != -ENOENT)
+	if (err && (err != -ENOENT || xmb_dispatch_has(prog)))
 		xmb_log(XMB_LOG_WARN,
 			"%s: program %d stays in libxdp's dispatcher (%s; %s): "
 			"`xdp-loader unload %s --id %d`",
 			prog->dev, prog->id, strerror(-err), said, prog->dev,
 			prog->id);
+	/* Somebody took it out, or its device is gone. */
+	else if (err && !if_indextoname((unsigned)prog->ifindex, name))
+		xmb_log(XMB_LOG_INFO,
+			"%s: the device is gone: what libxdp has pinned for it "
+			"goes by `xdp-loader clean`",
+			prog->dev);
 	xdp_program__close(program);
 	free(prog->dispatch);
 	prog->dispatch = NULL;

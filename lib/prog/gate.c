@@ -127,9 +127,9 @@ void xmb_gate_clear(struct xmb_gate *gate)
 }
 
 /* Lock the directory at gate->path; it may be removed while we wait for it. */
-static int lock(struct xmb_gate *gate, bool is_made)
+static int lock(struct xmb_gate *gate, bool is_made, int try_max)
 {
-	for (int i = 0; i < LOCK_TRY_MAX; i++) {
+	for (int i = 0; i < try_max; i++) {
 		struct stat held, there;
 		int fd;
 
@@ -147,7 +147,8 @@ static int lock(struct xmb_gate *gate, bool is_made)
 			return -errno;
 		if (flock(fd, LOCK_EX | LOCK_NB)) {
 			close(fd);
-			usleep(LOCK_STEP_US);
+			if (i + 1 < try_max)
+				usleep(LOCK_STEP_US);
 			continue;
 		}
 		if (!fstat(fd, &held) && !stat(gate->path, &there) &&
@@ -215,7 +216,9 @@ static void sweep(void)
 			continue;
 		snprintf(gate.path, sizeof(gate.path), ROOT "/%.40s",
 			 entry->d_name);
-		if (!is_left_over(&gate) || lock(&gate, false))
+		/* A dispatcher's has no link, and a process that lives locks
+		 * it. */
+		if (!is_left_over(&gate) || lock(&gate, false, 1))
 			continue;
 		if (is_left_over(&gate)) {
 			xmb_log(XMB_LOG_INFO,
@@ -271,7 +274,7 @@ int xmb_gate_open(struct xmb_gate *gate, const char *dev, int ifindex,
 		sweep();
 	snprintf(gate->path, sizeof(gate->path), ROOT "/%ju-%d",
 		 (uintmax_t)ns.st_ino, ifindex);
-	err = lock(gate, is_made);
+	err = lock(gate, is_made, LOCK_TRY_MAX);
 	/* Who may not look has no gate, and is told of the program there. */
 	if (err && want == XMB_GATE_LOOK && err != -EBUSY)
 		return 0;

@@ -18,12 +18,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ROOT "/sys/fs/bpf/xmbuf"
@@ -32,6 +34,7 @@ enum {
 	KEPT = 0x88b5, /* EtherTypes for experiments: one matches, one not */
 	LEFT = 0x88b6,
 	SEND_CNT = 20,
+	HELD_CNT = 40,
 };
 
 static void gate_setup(void)
@@ -538,6 +541,27 @@ Test(prog_gate, a_refused_pin_leaves_nothing)
 	expect_gone();
 	expect_failed(BPF_OBJ_PIN, -EPERM, false);
 	expect_gone();
+}
+
+/* As each process has one that is in a dispatcher. */
+Test(prog_gate, directories_that_others_have_locked_are_not_waited_for)
+{
+	struct timespec start, end;
+	char path[64];
+
+	cr_assert(eq(int, mkdir(ROOT, 0700), 0));
+	for (int i = 0; i < HELD_CNT; i++) {
+		snprintf(path, sizeof(path), ROOT "/held-%d", i);
+		cr_assert(eq(int, mkdir(path, 0700), 0));
+		cr_assert(eq(int, flock(open(path, O_RDONLY), LOCK_EX), 0));
+	}
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	xmb_prog_destroy(attach_gate(XMB_PROG_EXIT_DROP));
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	/* A tenth of a second for each would be four. */
+	cr_expect(le(long, end.tv_sec - start.tv_sec, 2));
+	cr_expect(eq(int, entry_cnt(ROOT), HELD_CNT));
+	must("rmdir " ROOT "/held-* " ROOT);
 }
 
 /* Take it for none, and the device would be opened. */
