@@ -13,6 +13,7 @@ void xmb_level_init(struct xmb_level *level, uint32_t base, uint32_t max)
 		.base = base,
 		.max = max,
 		.is_drained = true,
+		.is_half = true,
 	};
 }
 
@@ -24,30 +25,24 @@ static bool raise_level(struct xmb_level *level)
 	return true;
 }
 
-static bool is_bottleneck(const struct xmb_level *level)
-{
-	return level->full_cnt >= XMB_LEVEL_SLOTS;
-}
-
 bool xmb_level_poll(struct xmb_level *level, uint32_t depth)
 {
 	uint32_t *slot_max = &level->depth_max[level->slot];
 
 	*slot_max = xmb_max_u32(*slot_max, depth);
-	level->seen += depth;
 	if (depth <= level->level / 8)
 		level->is_drained = true;
 	if (depth <= level->level / 2)
-		return false;
-	level->seen_full += depth;
-	if (!(level->is_drained || level->was_drained))
+		level->is_half = true;
+	if (depth <= level->level / 2 ||
+	    !(level->is_drained || level->was_drained))
 		return false;
 	return raise_level(level);
 }
 
 bool xmb_level_starved(struct xmb_level *level)
 {
-	if (is_bottleneck(level))
+	if (!level->is_half && !level->was_half)
 		return false;
 	level->hold_len = level->hold_len ? xmb_min_u32(2 * level->hold_len,
 							XMB_LEVEL_HOLD_MAX)
@@ -78,17 +73,13 @@ static uint32_t second_largest(const uint32_t *v)
 void xmb_level_tick(struct xmb_level *level, uint64_t now_ns)
 {
 	uint32_t need;
-	bool is_full;
 
 	if (now_ns < level->slot_end_ns)
 		return;
 	level->slot_end_ns = now_ns + XMB_NS_PER_MS;
 	need = xmb_max_u32(2 * second_largest(level->depth_max), level->base);
-	is_full = level->seen &&
-		  level->seen_full >= level->seen - level->seen / 8;
-	level->full_cnt = is_full ? level->full_cnt + 1 : 0;
-	level->seen = level->seen_full = 0;
-	if (is_bottleneck(level)) {
+	level->full_cnt = level->is_half ? 0 : level->full_cnt + 1;
+	if (level->full_cnt >= XMB_LEVEL_SLOTS) {
 		need = level->base;
 		level->hold = 0;
 	}
@@ -102,4 +93,6 @@ void xmb_level_tick(struct xmb_level *level, uint64_t now_ns)
 	level->depth_max[level->slot] = 0;
 	level->was_drained = level->is_drained;
 	level->is_drained = false;
+	level->was_half = level->is_half;
+	level->is_half = false;
 }

@@ -17,17 +17,10 @@
  *      the bottleneck, and a longer queue only gets cold)
  *      each millisecond half-way down to twice the second-largest depth that
  *      the last 8 milliseconds saw
- *      to max when packets were lost for want of frames, and there it stays,
- * for a second at first and twice as long at each loss that follows before the
- *      same time has passed in calm: what paused the program this long will do
- *      so again
- *      to base, and no loss raises it, while the program is the bottleneck: in
- *      each of the last 8 milliseconds seven eighths of what polls found was
- *      found by polls that found more than half of the level
- *
- * The last is weighed by depth and not counted by polls: a sender that pauses
- * for some microseconds is a thousand polls that find nothing, and a program
- * that was paused finds a full ring once and drains it.
+ *      to max when packets were lost for want of frames, unless no poll of
+ *      late found less than half of the level received; and there it stays, for
+ * a second at first and twice as long at each loss that follows before the same
+ * time has passed in calm: what paused the program this long will do so again
  *
  * Units      Frames.
  * Threads    One, the fill ring's.
@@ -43,14 +36,13 @@ struct xmb_level {
 	uint32_t level, base, max;
 	uint32_t depth_max[XMB_LEVEL_SLOTS]; /* a millisecond each, a ring */
 	uint32_t slot;
-	uint32_t hold;	    /* milliseconds without a descent, yet to come */
-	uint32_t hold_len;  /* of the last such time; 0: long ago */
-	uint32_t calm;	    /* milliseconds since it ended */
-	uint32_t seen;	    /* depths of this slot, added up */
-	uint32_t seen_full; /* those of more than half of the level */
-	uint32_t full_cnt;  /* slots in a row in which nearly all were such */
-	bool is_drained;    /* a poll of this or the last slot found it so */
+	uint32_t hold;	   /* milliseconds without a descent, yet to come */
+	uint32_t hold_len; /* of the last such time; 0: long ago */
+	uint32_t calm;	   /* milliseconds since it ended */
+	uint32_t full_cnt; /* milliseconds in a row that found no half */
+	bool is_drained;   /* a poll of this or the last slot found it so */
 	bool was_drained;
+	bool is_half, was_half; /* the same of half of the level */
 	uint64_t slot_end_ns;
 };
 

@@ -108,71 +108,18 @@ Test(level, goes_to_max_when_packets_were_lost)
 	cr_expect(eq(u32, level.level, MAX));
 }
 
-/* A millisecond with two polls, and what they found. */
-static void pass_ms_of(uint32_t one, uint32_t other)
+Test(level, a_loss_counts_when_a_poll_of_late_found_less_than_half)
 {
-	now_ns += MS;
-	xmb_level_tick(&level, now_ns);
-	xmb_level_poll(&level, one);
-	xmb_level_poll(&level, other);
-}
-
-/* Whether a loss now would raise it, and hold it there. */
-static bool loss_counts(void)
-{
-	struct xmb_level after = level;
-
-	xmb_level_starved(&after);
-	return after.hold > 0 && after.level == MAX;
-}
-
-/* The program is the bottleneck: it always finds what was filled. */
-static void saturate(void)
-{
-	for (int i = 0; level.full_cnt < XMB_LEVEL_SLOTS; i++) {
-		cr_assert(lt(int, i, 2 * XMB_LEVEL_SLOTS));
-		pass_ms_of(level.level, level.level);
+	for (int i = 0; i < 3; i++) {
+		now_ns += MS;
+		xmb_level_tick(&level, now_ns);
+		xmb_level_poll(&level, level.level);
 	}
-}
-
-Test(level, a_loss_counts_until_the_program_was_the_bottleneck_for_8_ms)
-{
-	climb(); /* in the first of them */
-	for (int i = 1; i < XMB_LEVEL_SLOTS; i++) {
-		pass_ms_of(MAX, MAX);
-		cr_expect(loss_counts(), "ms %d", i);
-	}
-	pass_ms_of(MAX, MAX);
-	cr_expect(not(loss_counts()));
-}
-
-Test(level, a_sender_that_pauses_for_a_moment_leaves_it_the_bottleneck)
-{
-	saturate();
-	for (int i = 0; i < 1000; i++)
-		xmb_level_poll(&level, 0);
-	pass_ms_of(BASE, 0);
-	pass_ms_of(BASE, BASE / 8);
+	cr_expect(not(xmb_level_starved(&level)));
+	xmb_level_poll(&level, level.level / 2);
 	now_ns += MS;
 	xmb_level_tick(&level, now_ns);
-	cr_expect(not(loss_counts()));
-}
-
-Test(level, a_millisecond_that_found_an_eighth_in_short_polls_ends_that)
-{
-	saturate();
-	pass_ms_of(BASE, BASE / 4);
-	now_ns += MS;
-	xmb_level_tick(&level, now_ns);
-	cr_expect(loss_counts());
-}
-
-Test(level, a_millisecond_without_a_packet_ends_that)
-{
-	saturate();
-	pass_ms();
-	pass_ms();
-	cr_expect(loss_counts());
+	cr_expect(xmb_level_starved(&level));
 }
 
 /* Milliseconds until the level falls for the first time. */
@@ -238,7 +185,11 @@ Test(level, after_packets_were_lost_it_does_not_fall_for_a_while)
 Test(level, a_loss_while_the_program_is_the_bottleneck_holds_nothing)
 {
 	climb();
-	saturate();
+	for (int i = 0; i < 2; i++) {
+		now_ns += MS;
+		xmb_level_tick(&level, now_ns);
+		xmb_level_poll(&level, MAX);
+	}
 	cr_expect(not(xmb_level_starved(&level)));
 	for (int i = 0; i < 20; i++)
 		pass_ms();
@@ -301,8 +252,8 @@ static struct {
 	uint32_t slot, level;
 	uint32_t loss_slot, hold_len; /* the last loss, and what it held */
 	uint32_t hold_end;	      /* the slot that may fall again */
-	uint32_t full_cnt;	      /* slots in a row that were nearly full */
-	uint64_t seen, seen_full;     /* of this slot, all depths and these */
+	uint32_t full_cnt;	      /* slots in a row without such a poll */
+	uint32_t half_slot; /* the last with a poll of half or less, plus 1 */
 	uint32_t depths[STEP_CNT], slots[STEP_CNT], depth_cnt;
 	uint32_t drained_slot; /* the last with a poll that drained, plus 1 */
 	uint64_t slot_end_ns;
@@ -321,7 +272,7 @@ static bool model_starved(void)
 	bool is_soon = model.slot < model.loss_slot + 2 * model.hold_len;
 	bool is_raised = model.level < MAX;
 
-	if (model.full_cnt >= XMB_LEVEL_SLOTS)
+	if (model.half_slot < model.slot)
 		return false;
 	model.hold_len = is_soon ? 2 * model.hold_len : XMB_LEVEL_HOLD;
 	if (model.hold_len > XMB_LEVEL_HOLD_MAX)
@@ -338,9 +289,8 @@ static bool model_poll(uint32_t depth)
 	model.slots[model.depth_cnt++] = model.slot;
 	if (depth <= model.level / 8)
 		model.drained_slot = model.slot + 1;
-	model.seen += depth;
-	if (depth > model.level / 2)
-		model.seen_full += depth;
+	if (depth <= model.level / 2)
+		model.half_slot = model.slot + 1;
 	return depth > model.level / 2 && model_raise();
 }
 
@@ -376,11 +326,7 @@ static void model_tick(uint64_t at_ns)
 		}
 	}
 	need = second * 2 > BASE ? second * 2 : BASE;
-	if (model.seen > 0 && model.seen_full >= model.seen - model.seen / 8)
-		model.full_cnt++;
-	else
-		model.full_cnt = 0;
-	model.seen = model.seen_full = 0;
+	model.full_cnt = model.half_slot > model.slot ? 0 : model.full_cnt + 1;
 	if (model.full_cnt >= XMB_LEVEL_SLOTS) {
 		need = BASE;
 		model.hold_end = 0;
@@ -396,7 +342,7 @@ Test(level, random_steps_agree_with_a_model_that_forgets_nothing)
 
 	xmb_level_init(&level, BASE, MAX);
 	model.level = BASE;
-	model.drained_slot = 1; /* as a new level is */
+	model.drained_slot = model.half_slot = 1; /* as a new level is */
 	now_ns = 0;
 	for (int i = 0; i < STEP_CNT; i++) {
 		/* The load changes each 512 steps. */
