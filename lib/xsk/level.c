@@ -17,11 +17,12 @@ void xmb_level_init(struct xmb_level *level, uint32_t base, uint32_t max)
 	};
 }
 
-static bool raise_level(struct xmb_level *level)
+static bool raise_level(struct xmb_level *level, uint32_t depth)
 {
 	if (level->level == level->max)
 		return false;
-	level->level = xmb_min_u32(2 * level->level, level->max);
+	level->level = xmb_min_u32(2 * xmb_max_u32(level->level, depth),
+				   level->max);
 	return true;
 }
 
@@ -37,7 +38,7 @@ bool xmb_level_poll(struct xmb_level *level, uint32_t depth)
 	if (depth <= level->level / 2 ||
 	    !(level->is_drained || level->was_drained))
 		return false;
-	return raise_level(level);
+	return raise_level(level, depth);
 }
 
 bool xmb_level_starved(struct xmb_level *level)

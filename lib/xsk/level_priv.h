@@ -12,9 +12,10 @@
  * longest pause of the program costs packets.  The rule:
  *
  *      base <= level <= max
- *      twice, when a poll finds more than half of the level received, unless
- *      no poll of late found the RX ring nearly drained (then the program is
- *      the bottleneck, and a longer queue only gets cold)
+ *      twice, when a poll finds more than half of the level received, and
+ *      twice that depth where it is more still, as after a sleep, unless no
+ *      poll of late found the RX ring nearly drained (then the program is the
+ *      bottleneck, and a longer queue only gets cold)
  *      each millisecond half-way down to twice the second-largest depth that
  *      the last 8 milliseconds saw
  *      to max when packets were lost for want of frames, unless no poll of

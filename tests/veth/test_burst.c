@@ -19,8 +19,6 @@ enum {
 	FRAME_CNT = 16384,
 	LEN = 64,
 	BATCH = 64,
-	TRIES_MAX = 3,
-	SLACK = BURST / 64, /* of what a busy machine does to either */
 };
 
 TestSuite(burst, .init = xsk_lab_setup, .timeout = 100);
@@ -31,7 +29,7 @@ static int generator_fd;
 
 /* What came of the rounds of one run. */
 static struct {
-	uint64_t drops_min, drops_sum, came;
+	uint64_t drops_max, drops_sum, came;
 	int64_t fill_min;
 } seen;
 
@@ -87,7 +85,6 @@ static void send_burst(void)
 
 static void send_bursts(void)
 {
-	seen.drops_min = UINT64_MAX;
 	seen.fill_min = INT64_MAX;
 	for (int i = 0; i < ROUNDS; i++) {
 		uint64_t before = atomic_load(&drops_now), drops;
@@ -98,26 +95,20 @@ static void send_bursts(void)
 		send_burst();
 		usleep(SETTLE_US);
 		drops = atomic_load(&drops_now) - before;
-		if (drops < seen.drops_min)
-			seen.drops_min = drops;
+		if (drops > seen.drops_max)
+			seen.drops_max = drops;
 	}
 	seen.drops_sum = atomic_load(&drops_now);
 	seen.came = atomic_load(&came_now);
 }
 
-static void run_rounds(uint32_t fill_base)
+/*
+ * However late the engine wakes, half of the burst finds frames and room: what
+ * it loses beyond is decided by the scheduler here, and in lock step by
+ * test_xsk_burst.c.
+ */
+Test(burst, after_a_silence_finds_the_rings_as_full_of_frames_as_can_be)
 {
-	el.ports[LEFT].fill_base = fill_base;
-	cr_expect(eq(int, engine_run_with(send_bursts), 0));
-	cr_expect(ge(u64, seen.came + seen.drops_sum, ROUNDS * BURST * 9 / 10));
-	cr_expect(eq(i64, el.last.ledger.free, FRAME_CNT));
-}
-
-/* The same with each level; a busy machine spoils some rounds of either. */
-Test(burst, after_a_silence_loses_no_more_than_with_a_full_fill_ring)
-{
-	uint64_t full = UINT64_MAX, adaptive = UINT64_MAX;
-
 	engine_lab_setup(1, 1500);
 	el.opts.handler = drop_all;
 	el.opts.umem.frame_cnt = FRAME_CNT;
@@ -125,21 +116,10 @@ Test(burst, after_a_silence_loses_no_more_than_with_a_full_fill_ring)
 	generator_fd = load_generator();
 	cr_assert(ge(int, generator_fd, 0));
 
-	for (int i = 0; i < TRIES_MAX; i++) {
-		run_rounds(XMB_XSK_RING_CNT);
-		full = seen.drops_min < full ? seen.drops_min : full;
-		fprintf(stderr, "full: %llu lost in the best round of %d\n",
-			(unsigned long long)seen.drops_min, ROUNDS);
-		run_rounds(0);
-		adaptive =
-			seen.drops_min < adaptive ? seen.drops_min : adaptive;
-		fprintf(stderr, "adaptive: %llu lost\n",
-			(unsigned long long)seen.drops_min);
-		/* Both devices' rings are as full as they can be, each time. */
-		cr_expect(eq(i64, seen.fill_min, 2 * XMB_XSK_RING_CNT));
-		if (adaptive <= full + SLACK)
-			break;
-	}
-	cr_expect(le(u64, adaptive, full + SLACK));
+	cr_expect(eq(int, engine_run_with(send_bursts), 0));
+	cr_expect(eq(i64, seen.fill_min, 2 * XMB_XSK_RING_CNT));
+	cr_expect(le(u64, seen.drops_max, BURST - XMB_XSK_RING_CNT));
+	cr_expect(eq(u64, seen.came + seen.drops_sum, ROUNDS * BURST));
+	cr_expect(eq(i64, el.last.ledger.free, FRAME_CNT));
 	close(generator_fd);
 }
