@@ -247,7 +247,8 @@ XMB_API struct xmb_umem *xmb_engine_umem(struct xmb_engine *engine);
  * ports and check the ledger.  Once only.
  * What the ports' on_exit asks for holds from here on.
  * 0: ended as asked.  -ENODEV: a device was deleted or moved away.
- * -ENOLINK: somebody took a program off its device.
+ * -ENOLINK: somebody took a program off its device.  -ECHRNG: a device got
+ * queues that no socket has (xmb_port_check()).
  * The errors of xmb_port_commit(): it did not run.
  * -EUCLEAN: the ledger did not balance (the log says where).
  */

@@ -128,7 +128,7 @@ int xmb_engine_create_umem(struct xmb_engine *engine);
 void xmb_engine_on_watch(void *arg, int res);
 void xmb_engine_look_at_ports(struct xmb_engine *engine);
 
-/* End if somebody took a program off its device. */
+/* End if packets of some device would go around its sockets. */
 void xmb_engine_check_programs(struct xmb_engine *engine);
 
 /* pair.c: say what packets from one port to another will cost. */

@@ -88,6 +88,11 @@ bool xmb_nic_is_gone(int ifindex)
 	return !if_indextoname((unsigned int)ifindex, name) && errno == ENXIO;
 }
 
+int xmb_nic_queue_cnt(int ifindex, uint32_t *rx_cnt, uint32_t *tx_cnt)
+{
+	return xmb_ethtool_channels(ifindex, rx_cnt, tx_cnt);
+}
+
 static int on_link(const struct nlmsghdr *nlh, void *arg)
 {
 	struct xmb_link link;

@@ -87,6 +87,13 @@ struct xmb_nic_link_stats {
 XMB_API int xmb_nic_query(const char *dev, struct xmb_nic_info *info);
 
 /*
+ * How many queues of a device carry packets now; they may change while it is
+ * in use.  Only an answer: nothing is logged.
+ * -EOPNOTSUPP: it has no channels to report.  -ENODEV: no such device.
+ */
+XMB_API int xmb_nic_queue_cnt(int ifindex, uint32_t *rx_cnt, uint32_t *tx_cnt);
+
+/*
  * True if this network namespace has no such device (any more).  False also
  * where that could not be found out, for want of descriptors or memory.
  */

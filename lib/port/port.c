@@ -436,9 +436,29 @@ int xmb_port_commit(struct xmb_port *port)
 	return xmb_prog_commit(port->prog);
 }
 
+/* Who has chosen some of the queues has left out the others by himself. */
+static int check_queues(const struct xmb_port *port)
+{
+	const struct xmb_nic_info *nic = &port->nic;
+	uint32_t rx_cnt, tx_cnt;
+
+	if (port->queue_cnt < nic->rx_queue_cnt ||
+	    xmb_nic_queue_cnt(nic->ifindex, &rx_cnt, &tx_cnt) ||
+	    rx_cnt <= nic->rx_queue_cnt)
+		return 0;
+	xmb_log(XMB_LOG_ERROR,
+		"%s: somebody had it receive on %u queues; on %u it did at the "
+		"start, and what comes on the others no socket sees: start "
+		"again to have them all, or put it back (ethtool -L)",
+		nic->name, rx_cnt, nic->rx_queue_cnt);
+	return -ECHRNG;
+}
+
 int xmb_port_check(const struct xmb_port *port)
 {
-	return xmb_prog_check(port->prog);
+	int err = xmb_prog_check(port->prog);
+
+	return err ? err : check_queues(port);
 }
 
 void xmb_port_detach(struct xmb_port *port)

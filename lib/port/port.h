@@ -99,7 +99,12 @@ XMB_API int xmb_port_open(struct xmb_port *port, struct xmb_umem *umem,
  */
 XMB_API int xmb_port_commit(struct xmb_port *port);
 
-/* The errors of xmb_prog_check(). */
+/*
+ * Look whether packets still come as they did.  The errors of
+ * xmb_prog_check().  -ECHRNG: all queues of the device were the port's, and it
+ * receives on more now (fewer the kernel refuses while sockets are bound): what
+ * comes on the others no socket sees.
+ */
 XMB_API int xmb_port_check(const struct xmb_port *port);
 
 XMB_API struct xmb_xsk *xmb_port_xsk(const struct xmb_port *port, uint32_t i);

@@ -28,6 +28,11 @@ def expect_busy(final):
             raise AssertionError(f"there was no load: {p}")
 
 
+def expect_busy_way(final, way_in, way_out):
+    if port(final, way_in)["totals"]["rx_packets"] < 100 or port(final, way_out)["sent"] < 100:
+        raise AssertionError(f"there was no load: {final['packets']}")
+
+
 def ends_under_load_by(sig, *options):
     with Lab() as lab, lab.forward(*options) as forward, load(lab):
         # Stopped for a moment, it has much in its rings when it is to end.
@@ -153,6 +158,47 @@ def a_device_moved_away_ends_it_in_words():
             raise AssertionError(f"a program was left: {shown}")
 
 
+def an_mtu_that_changes_under_load_is_survived_and_used_at_the_next_start():
+    with Lab() as lab, lab.forward() as forward:
+        lab.pin_neighbours()
+        with Udp(lab, "client", data_len=1400, pause=0.001, tolerant=True):
+            for dev, mtu in (("right", 600), ("right", 1500), ("left", 600), ("left", 1500)):
+                lab.set(dev, "mtu", mtu)
+                time.sleep(0.1)
+        for dev in PLACE:
+            lab.set(dev, "mtu", 9000)
+        expect_ping(lab, 20)
+        # In full size they come in, and are too long for what was the way out.
+        expect(ping(lab, "-c", "5", "-i", "0.1", "-W", "1", "-s", "8000")["received"], 0, "jumbos")
+        wait_for(lambda: port(forward.interval(), "right")["drops"]["tx_too_long"] == 5,
+                 "the name of what was too long")
+        for dev in PLACE:
+            lab.set(dev, "mtu", 1500)
+        final = forward.finish()
+        expect_busy_way(final, "left", "right")
+        expect_words(forward.said(), "right: the MTU is 600 now and was 1500 at start",
+                     "left: the MTU is 9000 now and was 1500 at start: start again")
+
+
+def queues_that_a_device_wins_under_load_end_it_in_words():
+    """Their packets would go around it; fewer than are bound the kernel refuses."""
+    def channels(cnt):
+        for where, dev in (("client", "client0"), ("fwd", "left"), ("fwd", "right"),
+                           ("server", "server0")):
+            # Natively a peer with more queues than the other end has is refused.
+            lab.run(where, "ethtool", "-L", dev, "rx", cnt, "tx", cnt, check=False)
+
+    for mode in ("native", "generic"):
+        with Lab(queues=4) as lab:
+            channels(2)
+            with lab.forward("--xdp", mode) as forward, load(lab):
+                channels(4)
+                final = forward.finish(sig=None, code=1, seconds=10)
+                expect_busy_way(final, "left", "right")
+                expect_words(forward.said(), "receive on 4 queues; on 2 it did at the start",
+                             "ethtool -L")
+
+
 def a_hundred_starts_in_a_row_all_get_their_queues():
     with Lab(queues=2) as lab:
         start = time.monotonic()
@@ -251,6 +297,8 @@ if __name__ == "__main__":
          links_that_flap_under_load_go_on_afterwards,
          devices_deleted_under_load_end_it_in_words,
          a_device_moved_away_ends_it_in_words,
+         an_mtu_that_changes_under_load_is_survived_and_used_at_the_next_start,
+         queues_that_a_device_wins_under_load_end_it_in_words,
          a_hundred_starts_in_a_row_all_get_their_queues,
          starts_under_load_all_get_their_queues,
          a_deaf_peer_costs_the_other_direction_nothing,

@@ -313,6 +313,53 @@ Test(engine, a_device_deleted_before_the_run_is_noticed_too)
 	expect_untouched("left");
 }
 
+/* Both ends have 4 queues, of which 2 are in use. */
+static void setup_some_of_4_queues(void)
+{
+	engine_lab_setup(4, 1500);
+	must("ethtool -L left rx 2 tx 2 && ethtool -L ltap rx 2 tx 2");
+}
+
+static void win_queues(void)
+{
+	expect_passes(100, 1);
+	/* Fewer than are bound the kernel refuses, and all goes on. */
+	cr_expect(ne(int, run("ethtool -L left rx 1 tx 1"), 0));
+	usleep(100000);
+	expect_passes(100, 2);
+	cr_expect(eq(int, run("ethtool -L left rx 3 tx 2"), 0));
+	usleep(200000);
+}
+
+Test(engine, queues_that_a_device_wins_end_it_in_words)
+{
+	setup_some_of_4_queues();
+	cr_expect(eq(int, engine_run_with(win_queues), -ECHRNG));
+	expect_said(XMB_LOG_ERROR,
+		    "left: somebody had it receive on 3 queues; on 2 it did");
+	expect_untouched("left");
+	expect_untouched("right");
+}
+
+static void change_other_queues(void)
+{
+	expect_passes(100, 1);
+	cr_expect(eq(int, run("ethtool -L ltap tx 1"), 0));
+	cr_expect(eq(int, run("ethtool -L left rx 1 tx 1"), 0));
+	usleep(100000);
+	expect_passes(100, 2);
+	cr_expect(eq(int, run("ethtool -L left rx 4 tx 4"), 0));
+	usleep(100000);
+	expect_passes_back(100, 3);
+}
+
+Test(engine, queues_that_were_not_chosen_come_and_go)
+{
+	setup_some_of_4_queues();
+	el.ports[LEFT].queue_cnt = 1;
+	cr_expect(eq(int, engine_run_with(change_other_queues), 0));
+}
+
 static void flap(void)
 {
 	expect_passes(100, 1);

@@ -86,6 +86,21 @@ Test(nic, query_tells_queues_in_use_not_queues_allocated)
 	cr_expect(eq(u32, info.tx_queue_cnt, 1));
 }
 
+Test(nic, the_number_of_queues_is_asked_alone)
+{
+	struct xmb_nic_info info = query("xv0");
+	uint32_t rx_cnt = 0, tx_cnt = 0;
+
+	sh("ethtool -L xv0 rx 3 tx 1");
+	cr_expect(eq(int, xmb_nic_queue_cnt(info.ifindex, &rx_cnt, &tx_cnt),
+		     0));
+	cr_expect(eq(u32, rx_cnt, 3));
+	cr_expect(eq(u32, tx_cnt, 1));
+	cr_expect(eq(int, xmb_nic_queue_cnt(NO_IFINDEX, &rx_cnt, &tx_cnt),
+		     -ENODEV));
+	cr_expect(eq(u32, rx_cnt, 3));
+}
+
 Test(nic, query_tells_up_from_running)
 {
 	struct xmb_nic_info info;
