@@ -216,7 +216,10 @@ struct xmb_engine_opts {
 	uint32_t pipe_cnt;
 	xmb_steer_fn *steer; /* NULL: by flow hash */
 	void *steer_arg;
-	/* frame_len 0: 4096 if an MTU is > 3000; dev_cnt 0: the ports'. */
+	/*
+	 * frame_len 0: 4096 if an MTU is > 3000, or a packet of it does not fit
+	 * behind the headroom of 2048; dev_cnt 0: the ports'.
+	 */
 	struct xmb_umem_opts umem;
 	const int *cpus; /* thread t runs on cpus[t % cpu_cnt]; NULL: any */
 	uint32_t cpu_cnt;

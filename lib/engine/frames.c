@@ -3,19 +3,21 @@
 
 enum {
 	JUMBO_MTU = 3000,
-	SMALL_ROOM = 2048 - 256, /* for data, in a frame of 2048 */
+	SMALL_ROOM = 2048 - XMB_UMEM_KERNEL_ROOM, /* for data, in 2048 bytes */
 	ETHER_LEN = 14 + 2 * 4,
 };
 
 /*
  * A jumbo packet in frames of 2 KiB is a chain of six; in frames of 4 KiB the
  * three that a multibuf has inline.  A driver that fills frames by the KiB in
- * zero copy takes no packet of 1500 bytes into one of 2 KiB.
+ * zero copy takes no packet of 1500 bytes into one of 2 KiB, and neither does
+ * one with much headroom.
  */
-static bool wants_large(const struct xmb_nic_info *nic)
+static bool wants_large(const struct xmb_nic_info *nic, uint32_t headroom)
 {
-	uint32_t room = SMALL_ROOM - SMALL_ROOM % nic->zc_unit;
+	uint32_t room = SMALL_ROOM - xmb_min_u32(headroom, SMALL_ROOM);
 
+	room -= room % nic->zc_unit;
 	return nic->mtu > JUMBO_MTU ||
 	       (room < SMALL_ROOM && nic->mtu + ETHER_LEN > room);
 }
@@ -25,7 +27,8 @@ static void choose_frame_len(struct xmb_engine *engine)
 	uint32_t *frame_len = &engine->opts.umem.frame_len;
 
 	for (uint32_t p = 0; p < engine->opts.port_cnt && !*frame_len; p++)
-		if (wants_large(xmb_port_nic(engine->ports[p])))
+		if (wants_large(xmb_port_nic(engine->ports[p]),
+				engine->opts.umem.headroom))
 			*frame_len = 4096;
 }
 

@@ -9,7 +9,6 @@
  */
 
 enum {
-	RX_OFFSET = 256, /* the kernel's headroom in a frame */
 	ETHER_LEN = 14 + 2 * 4,
 	LARGE_LEN = 4096,
 };
@@ -26,7 +25,7 @@ static void warn_of(const struct xmb_engine *engine, uint32_t from, uint32_t to,
 	uint32_t frame_len = engine->umem->pool.domain.region_len;
 	uint32_t max =
 		xmb_xsk_mode(xmb_port_xsk(engine->ports[to], 0)).frags_max;
-	uint32_t cnt = bufs_for(len, frame_len - RX_OFFSET);
+	uint32_t cnt = bufs_for(len, frame_len - engine->umem->headroom);
 	bool is_lost = bufs_for(len, frame_len) > max;
 
 	if (cnt <= max)
@@ -38,7 +37,7 @@ static void warn_of(const struct xmb_engine *engine, uint32_t from, uint32_t to,
 		xmb_port_nic(engine->ports[to])->name, len, cnt, frame_len, max,
 		is_lost ? "dropped" : "copied into fuller frames",
 		is_lost ? "tx_too_many_frags" : "tx_gathered",
-		bufs_for(len, LARGE_LEN - RX_OFFSET) <= max &&
+		bufs_for(len, LARGE_LEN - engine->umem->headroom) <= max &&
 				frame_len < LARGE_LEN
 			? ": --frame-size 4096 avoids it"
 			: ": a smaller MTU avoids it");

@@ -225,6 +225,16 @@ static int check_opts(const struct xmb_umem_opts *opts,
 			XMB_UMEM_FRAME_LEN_MAX);
 		return -EINVAL;
 	}
+	if (opts->headroom > pool->frame_len - XMB_UMEM_KERNEL_ROOM -
+				     XMB_UMEM_DATA_MIN) {
+		xmb_log(XMB_LOG_ERROR,
+			"headroom of %u bytes in frames of %u: with the "
+			"kernel's %u it leaves less than %u for data: ask for "
+			"less, or larger frames",
+			opts->headroom, pool->frame_len, XMB_UMEM_KERNEL_ROOM,
+			XMB_UMEM_DATA_MIN);
+		return -EINVAL;
+	}
 	if (opts->piece_cnt > XMB_UMEM_PIECE_MAX) {
 		xmb_log(XMB_LOG_ERROR, "%u pieces: there are at most %u",
 			opts->piece_cnt, XMB_UMEM_PIECE_MAX);
@@ -256,6 +266,7 @@ int xmb_umem_create(struct xmb_umem **out, const struct xmb_umem_opts *opts)
 	if (!umem)
 		return -ENOMEM;
 	umem->memfd = -1;
+	umem->headroom = XMB_UMEM_KERNEL_ROOM + opts->headroom;
 	umem->is_unaligned = opts->is_unaligned || !xmb_is_pow2(pool.frame_len);
 	umem->pieces = calloc(opts->piece_cnt + 1, sizeof(*umem->pieces));
 	if (umem->pieces)

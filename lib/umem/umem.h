@@ -50,6 +50,8 @@
 #define XMB_UMEM_FRAME_LEN_MAX 4096u
 #define XMB_UMEM_FRAME_CNT 16384u
 #define XMB_UMEM_PIECE_MAX 64u
+#define XMB_UMEM_KERNEL_ROOM 256u /* the kernel's own headroom in a frame */
+#define XMB_UMEM_DATA_MIN 512u	  /* what headroom leaves at least */
 
 /*
  * A frame of a piece came home, sent or released, and is free again.  Called in
@@ -79,6 +81,11 @@ struct xmb_umem_opts {
 	uint32_t frame_cnt;
 	uint32_t spill_cnt; /* 0: see pool.h */
 	bool is_unaligned;  /* also frames of 2048 or 4096 bytes */
+	/*
+	 * Bytes that stay free in front of what is received in a frame, for
+	 * headers to come (claim_prefix()), besides the kernel's 256.
+	 */
+	uint32_t headroom;
 	const struct xmb_umem_piece_opts *pieces;
 	uint32_t piece_cnt; /* at most XMB_UMEM_PIECE_MAX */
 	/* NUMA nodes of the devices, -1 for unknown: where the own part is. */
@@ -96,6 +103,7 @@ struct xmb_umem {
 	void *side;
 	size_t side_len;
 	int memfd;	   /* of the own part, -1: there is none */
+	uint32_t headroom; /* in front of received data, the kernel's too */
 	bool is_huge;	   /* the own part is in explicit hugepages */
 	bool is_unaligned; /* frames may lie across pages */
 	bool is_contig;	   /* but none that is in use is cut by one */
@@ -107,10 +115,10 @@ struct xmb_umem {
 
 /*
  * Map the frames and make them all free.
- * -EINVAL: frame_len is not 2048 to 4096; more than 2^24 frames or
- * XMB_UMEM_PIECE_MAX pieces; a piece is not in whole pages, beyond the end of
- * its file, shorter than a frame, the same bytes as another, or in an order
- * that cannot be mapped.
+ * -EINVAL: frame_len is not 2048 to 4096; headroom leaves less of it than
+ * XMB_UMEM_DATA_MIN; more than 2^24 frames or XMB_UMEM_PIECE_MAX pieces; a
+ * piece is not in whole pages, beyond the end of its file, shorter than a
+ * frame, the same bytes as another, or in an order that cannot be mapped.
  * -EBADF: a piece's fd is none.  -EACCES: it is not open for reading and
  * writing.  -EOPNOTSUPP: it is no memory (a file on a disk cannot back frames).
  * -EPERM: it is sealed against writing, or not sealed against becoming shorter.

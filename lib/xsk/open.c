@@ -16,7 +16,6 @@
 enum {
 	FRAGS_MAX_COPY = 17,	/* MAX_SKB_FRAGS may be configured down to it */
 	FRAGS_MAX_ZC = 5,	/* of a device that does not tell */
-	RX_OFFSET = 256,	/* the kernel's headroom in a frame */
 	ETHER_LEN = 14 + 2 * 4, /* MAC header with two VLAN tags */
 	BUSY_RETRY_US = 2000,
 	TX_BUDGET = 32,	    /* descriptors that a kick moves, of old */
@@ -108,6 +107,7 @@ static int register_umem(struct xmb_xsk *xsk, uint64_t deadline_ns)
 		.addr = (uintptr_t)xsk->umem->area,
 		.len = xsk->umem->reg_len,
 		.chunk_size = xsk->umem->pool.domain.region_len,
+		.headroom = xsk->umem->headroom - XMB_UMEM_KERNEL_ROOM,
 		.flags = xsk->umem->is_unaligned ? XDP_UMEM_UNALIGNED_CHUNK_FLAG
 						 : 0,
 	};
@@ -366,7 +366,7 @@ static int bind_mode(struct xmb_xsk *xsk, uint64_t deadline_ns)
 {
 	const uint16_t base =
 		xsk->opts.no_need_wakeup ? 0 : XDP_USE_NEED_WAKEUP;
-	uint32_t room = xsk->umem->pool.domain.region_len - RX_OFFSET;
+	uint32_t room = xsk_data_room(xsk);
 	bool needs_sg = xsk->opts.mtu + ETHER_LEN > room;
 	uint16_t force = xsk->opts.bind == XMB_XSK_COPY ? XDP_COPY
 			 : xsk->opts.bind == XMB_XSK_ZC ? XDP_ZEROCOPY
@@ -457,7 +457,7 @@ static uint32_t fill_max(const struct xmb_xsk *xsk)
  */
 static uint32_t fill_base(const struct xmb_xsk *xsk)
 {
-	uint32_t room = xsk->umem->pool.domain.region_len - RX_OFFSET;
+	uint32_t room = xsk_data_room(xsk);
 	uint32_t frag_cnt = (xsk->opts.mtu + ETHER_LEN + room - 1) / room;
 
 	frag_cnt = xmb_min_u32(frag_cnt, FILL_FRAGS_MAX);

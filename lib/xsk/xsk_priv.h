@@ -127,6 +127,12 @@ static inline void fill_cnt_set(struct xmb_xsk *xsk, uint32_t n)
 	atomic_store_explicit(&xsk->fill_cnt, n, memory_order_release);
 }
 
+/* For what is received, in a frame. */
+static inline uint32_t xsk_data_room(const struct xmb_xsk *xsk)
+{
+	return xsk->umem->pool.domain.region_len - xsk->umem->headroom;
+}
+
 /*
  * In unaligned mode the kernel names where it was told to put a packet, and in
  * the upper 16 bits how far behind that the data begins.  No other address has

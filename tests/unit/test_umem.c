@@ -44,6 +44,22 @@ Test(umem, refuses_frames_of_other_than_2048_to_4096_bytes)
 			       -EINVAL, "2048 to 4096");
 }
 
+Test(umem, refuses_headroom_that_leaves_too_little_for_data)
+{
+	struct xmb_umem_opts opts = { .frame_cnt = 16, .headroom = 1281 };
+	struct xmb_umem *umem = NULL;
+
+	expect_refused(opts, -EINVAL, "leaves less than 512 for data");
+	opts.headroom = UINT32_MAX;
+	expect_refused(opts, -EINVAL, "headroom");
+	opts.headroom = 1280;
+	cr_assert(eq(int, xmb_umem_create(&umem, &opts), 0));
+	xmb_umem_destroy(umem);
+	opts.frame_len = 4096;
+	opts.headroom = 3329;
+	expect_refused(opts, -EINVAL, "headroom");
+}
+
 Test(umem, refuses_more_than_2_to_the_24_frames)
 {
 	expect_refused((struct xmb_umem_opts){ .frame_cnt = (1 << 24) + 1 },

@@ -34,6 +34,62 @@ static void set_up(uint32_t mtu, uint32_t frame_len)
 	open_both();
 }
 
+/* Packets of len come in cnt frames, headroom before each, and go out again. */
+static void pass_with_headroom(uint32_t frame_len, uint32_t headroom,
+			       size_t len, uint32_t cnt)
+{
+	struct xmb_umem_opts opts = { .frame_len = frame_len,
+				      .frame_cnt = 2048,
+				      .headroom = headroom };
+	struct xmb_multibuf mb = { 0 };
+
+	lab_wire(1, len > 1514 ? 9000 : 1500);
+	lab_frames_of(&opts);
+	open_both();
+	for (uint32_t i = 0; i < 3000; i++) {
+		tap_send_made(ltap, len, i);
+		cr_assert(eq(u32, lab_recv(left, &mb, 1), 1));
+		cr_assert(lab_is_made(&mb, len, i));
+		cr_assert(eq(u32, xmb_multibuf_chunk_cnt(&mb), cnt));
+		/* All of it is free, and no byte more. */
+		cr_assert(eq(
+			int, xmb_multibuf_claim_prefix(&mb, 256 + headroom),
+			0));
+		cr_assert(eq(int, xmb_multibuf_claim_prefix(&mb, 1), -ERANGE));
+		cr_assert(eq(
+			int,
+			xmb_multibuf_discard_prefix(&mb, 256 + headroom,
+						    &lab.cache),
+			0));
+		lab_send(right, &mb, 1);
+		cr_assert(tap_recv_made(rtap, len, i));
+	}
+	expect_counter(left, XMB_XSK_RX_DROPPED, 0);
+	expect_counter(left, XMB_XSK_RX_BAD_DESC, 0);
+	cr_expect(eq(u64, lab_ledger().copies, 0));
+	lab_finish();
+}
+
+Test(xsk_umem, headroom_stays_free_in_front_of_what_comes)
+{
+	pass_with_headroom(2048, 200, 1514, 1);
+}
+
+Test(xsk_umem, headroom_that_leaves_less_than_a_packet_makes_chains)
+{
+	pass_with_headroom(2048, 512, 1514, 2);
+}
+
+Test(xsk_umem, headroom_is_in_each_frame_of_a_jumbo)
+{
+	pass_with_headroom(4096, 1000, 9000, 4);
+}
+
+Test(xsk_umem, headroom_is_there_in_unaligned_mode_too)
+{
+	pass_with_headroom(3008, 333, 1514, 1);
+}
+
 /* The region that an address is in; it must begin the data of a packet. */
 static uint32_t region_of(uint64_t addr)
 {
