@@ -14,7 +14,9 @@
 #define SO_BUSY_POLL_BUDGET 70
 #endif
 
-void parity_wire(uint32_t mtu)
+enum { BUSY_US = 20 };
+
+static void wire(uint32_t mtu)
 {
 	char command[LINE_LEN];
 
@@ -28,19 +30,20 @@ void parity_wire(uint32_t mtu)
 
 void parity_frames(uint32_t frame_len, uint32_t mtu)
 {
-	parity_wire(mtu);
+	wire(mtu);
 	lab_frames(frame_len, FRAME_CNT);
 }
 
-/*
- * veth has no NAPI of its own for a socket to poll unless GRO or a program
- * gives it one: what is seen is that nothing is lost by asking for it.
- */
+static bool is_busy(enum variant variant)
+{
+	return variant == NATIVE_BUSY || variant == GENERIC_BUSY;
+}
+
 void parity_busy(enum variant variant, int fd)
 {
-	int one = 1, time_us = 20, budget = BATCH;
+	int one = 1, time_us = BUSY_US, budget = BATCH;
 
-	if (variant != NATIVE_BUSY && variant != GENERIC_BUSY)
+	if (!is_busy(variant))
 		return;
 	cr_assert(eq(int,
 		     setsockopt(fd, SOL_SOCKET, SO_PREFER_BUSY_POLL, &one,
@@ -56,12 +59,30 @@ void parity_busy(enum variant variant, int fd)
 		     0));
 }
 
+/*
+ * veth has no NAPI of its own for a socket to poll unless GRO or a program
+ * gives it one: what is seen is that it is set, and nothing lost by it.
+ */
+struct xmb_xsk *parity_open_with(enum variant variant, struct xmb_xsk_opts opts)
+{
+	struct xmb_xsk_busy busy;
+	struct xmb_xsk *xsk;
+
+	if (is_busy(variant)) {
+		opts.busy_poll_us = BUSY_US;
+		opts.busy_poll_budget = BATCH;
+		opts.prefer_busy_poll = true;
+	}
+	xsk = lab_open(&opts);
+	busy = xmb_xsk_busy(xsk);
+	cr_assert(eq(u32, busy.us, opts.busy_poll_us));
+	cr_assert(eq(int, busy.is_preferred, is_busy(variant)));
+	return xsk;
+}
+
 struct xmb_xsk *parity_open(enum variant variant, const char *dev)
 {
-	struct xmb_xsk *xsk = lab_open_dev(dev);
-
-	parity_busy(variant, xmb_xsk_fd(xsk));
-	return xsk;
+	return parity_open_with(variant, lab_opts(dev));
 }
 
 struct xmb_prog *parity_steer(enum variant variant, struct xmb_xsk *xsk)
@@ -83,9 +104,19 @@ struct xmb_prog *parity_steer(enum variant variant, struct xmb_xsk *xsk)
 
 struct parity parity_up(enum variant variant, uint32_t frame_len, uint32_t mtu)
 {
+	struct xmb_umem_opts opts = { .frame_len = frame_len,
+				      .frame_cnt = FRAME_CNT };
+
+	return parity_up_of(variant, &opts, mtu);
+}
+
+struct parity parity_up_of(enum variant variant,
+			   const struct xmb_umem_opts *opts, uint32_t mtu)
+{
 	struct parity p = { .variant = variant };
 
-	parity_frames(frame_len, mtu);
+	wire(mtu);
+	lab_frames_of(opts);
 	p.tx = parity_open(variant, "sender");
 	p.rx = parity_open(variant, "receiver");
 	p.prog = parity_steer(variant, p.rx);
@@ -210,4 +241,83 @@ void parity_expect_bare(struct fact_sock *sock, uint32_t len, uint32_t tag)
 	packet_make(want, len, tag);
 	cr_expect(eq(sz, got_len, len), "packet %u", tag);
 	cr_expect(eq(int, memcmp(got, want, len), 0), "packet %u", tag);
+}
+
+struct mixed mixed_up(enum variant variant, struct fact_umem umem,
+		      uint16_t flags)
+{
+	struct mixed m;
+
+	parity_frames(4096, JUMBO_LEN);
+	m.tx = parity_bare(variant, "sender", umem, flags);
+	m.rx = parity_open(variant, "receiver");
+	parity_steer(variant, m.rx);
+	return m;
+}
+
+void mixed_kick(struct mixed *m)
+{
+	for (int i = 0; i < 64 && fact_waiting(&m->tx); i++)
+		fact_kick(&m->tx);
+	cr_assert(eq(u32, fact_waiting(&m->tx), 0));
+}
+
+void mixed_pieces(struct mixed *m, const struct piece *pieces, uint32_t cnt)
+{
+	uint32_t bad_cnt = 0;
+
+	for (uint32_t i = 0; i < cnt; i++) {
+		const struct piece *p = &pieces[i];
+		uint64_t flat =
+			(p->addr & ((1ull << 48) - 1)) + (p->addr >> 48);
+
+		bad_cnt += !p->is_valid;
+		if (p->is_valid)
+			parity_make(&m->tx, flat, p->len, i);
+		fact_post(&m->tx, p->addr, p->len, 0);
+	}
+	mixed_kick(m);
+	for (uint32_t i = 0; i < cnt; i++)
+		if (pieces[i].is_valid)
+			parity_expect(m->rx, pieces[i].len, i);
+	parity_expect_none(m->rx);
+	cr_expect(eq(u64, fact_stats(&m->tx).tx_invalid_descs, bad_cnt));
+}
+
+void mixed_chain(struct mixed *m, const uint64_t *at, uint32_t cnt,
+		 uint32_t piece_len, uint32_t tag)
+{
+	static uint8_t packet[FACT_PACKET_MAX];
+	struct xdp_desc descs[FACT_RING_CNT];
+
+	packet_make(packet, (size_t)cnt * piece_len, tag);
+	for (uint32_t i = 0; i < cnt; i++) {
+		descs[i] = (struct xdp_desc){
+			.addr = at[i],
+			.len = piece_len,
+			.options = i + 1 < cnt ? XDP_PKT_CONTD : 0,
+		};
+		memcpy(fact_at(&m->tx, at[i]), packet + i * piece_len,
+		       piece_len);
+	}
+	fact_post_chain(&m->tx, descs, cnt);
+}
+
+void mixed_spoiled(struct mixed *m, const struct xdp_desc (*bad)[3],
+		   uint32_t cnt, const uint64_t *good_at)
+{
+	for (uint32_t i = 0; i < cnt; i++) {
+		uint32_t n = 0;
+
+		while (bad[i][n++].options & XDP_PKT_CONTD)
+			;
+		fact_post_chain(&m->tx, bad[i], n);
+		mixed_chain(m, good_at, 3, 500, i);
+		mixed_kick(m);
+		parity_expect(m->rx, 1500, i);
+		while (fact_completed(&m->tx, NULL, 0))
+			;
+	}
+	parity_expect_none(m->rx);
+	cr_expect(ge(u64, fact_stats(&m->tx).tx_invalid_descs, cnt));
 }

@@ -76,13 +76,18 @@ static inline bool is_native(enum variant variant)
 	return variant == NATIVE || variant == NATIVE_BUSY;
 }
 
-/* Make the devices only; or the frames too; or sockets and steering as well. */
-void parity_wire(uint32_t mtu);
+/* Make the devices and frames; or sockets and steering as well. */
 void parity_frames(uint32_t frame_len, uint32_t mtu);
 struct parity parity_up(enum variant variant, uint32_t frame_len, uint32_t mtu);
+struct parity parity_up_of(enum variant variant,
+			   const struct xmb_umem_opts *opts, uint32_t mtu);
 
-/* Open a socket as the variant wants it. */
+/* Open a socket as the variant wants it; or with options besides. */
 struct xmb_xsk *parity_open(enum variant variant, const char *dev);
+struct xmb_xsk *parity_open_with(enum variant variant,
+				 struct xmb_xsk_opts opts);
+
+/* Set on a bare socket what the library sets on its own. */
 void parity_busy(enum variant variant, int fd);
 struct xmb_prog *parity_steer(enum variant variant, struct xmb_xsk *xsk);
 
@@ -111,6 +116,39 @@ void parity_attach(enum variant variant, struct parity_bpf *skel,
 /* A bare socket with its own memory, on a device. */
 struct fact_sock parity_bare(enum variant variant, const char *dev,
 			     struct fact_umem umem, uint16_t flags);
+
+/* A bare sender with memory of its own, and the library at the other end. */
+struct mixed {
+	struct fact_sock tx;
+	struct xmb_xsk *rx;
+};
+
+struct mixed mixed_up(enum variant variant, struct fact_umem umem,
+		      uint16_t flags);
+
+/* Bare kicks stop at what is invalid: go on until all was looked at. */
+void mixed_kick(struct mixed *m);
+
+/* Descriptors of packets of one buffer, base and offset perhaps apart. */
+struct piece {
+	uint64_t addr;
+	uint32_t len;
+	bool is_valid;
+};
+
+/* Post all; the valid ones must arrive, in order, and the others be counted. */
+void mixed_pieces(struct mixed *m, const struct piece *pieces, uint32_t cnt);
+
+/* Post a packet of cnt pieces, each at its address. */
+void mixed_chain(struct mixed *m, const uint64_t *at, uint32_t cnt,
+		 uint32_t piece_len, uint32_t tag);
+
+/*
+ * Post each of cnt chains that have something invalid, and behind it a good one
+ * of 3 pieces: it must arrive, alone.
+ */
+void mixed_spoiled(struct mixed *m, const struct xdp_desc (*bad)[3],
+		   uint32_t cnt, const uint64_t *good_at);
 
 /* Write packet (len, tag) into its memory. */
 void parity_make(struct fact_sock *sock, uint64_t addr, uint32_t len,

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Cases of the kernel's AF_XDP selftest that need at one end what the library
- * refuses, avoids or has not got: invalid descriptors, a ring that overflows,
- * headroom, two sockets on one queue.  That end is a bare socket; the other is
- * the library's.
+ * refuses or avoids: invalid descriptors, a ring that overflows.  That end is a
+ * bare socket; the other is the library's.
  */
 #include "parity_lab.h"
 
@@ -11,67 +10,14 @@
 
 PARITY_SUITES;
 
-enum { CHAIN_MAX = 18, BIND_SHARED = XDP_SHARED_UMEM };
+enum { CHAIN_MAX = 18 };
 
 /* The name of a case, too. */
 #undef XDP_SHARED_UMEM
 
-/* A bare sender, and the library at the other end. */
-struct mixed {
-	struct fact_sock tx;
-	struct xmb_xsk *rx;
-};
-
-static struct mixed mixed_up(enum variant variant, uint32_t chunk_len,
-			     uint16_t flags)
-{
-	struct mixed m;
-
-	parity_frames(4096, JUMBO_LEN);
-	m.tx = parity_bare(variant, "sender", fact_memory(256, chunk_len),
-			   flags);
-	m.rx = parity_open(variant, "receiver");
-	parity_steer(variant, m.rx);
-	return m;
-}
-
-/* Bare kicks stop at what is invalid: go on until all was looked at. */
-static void kick_all(struct fact_sock *tx)
-{
-	for (int i = 0; i < 64 && fact_waiting(tx); i++)
-		fact_kick(tx);
-	cr_assert(eq(u32, fact_waiting(tx), 0));
-}
-
-struct piece {
-	uint64_t addr;
-	uint32_t len;
-	bool is_valid;
-};
-
-/* Post all; the valid ones must arrive, in order, and the others be counted. */
-static void expect_pieces(struct mixed *m, const struct piece *pieces,
-			  uint32_t cnt)
-{
-	uint32_t bad_cnt = 0;
-
-	for (uint32_t i = 0; i < cnt; i++) {
-		bad_cnt += !pieces[i].is_valid;
-		if (pieces[i].is_valid)
-			parity_make(&m->tx, pieces[i].addr, pieces[i].len, i);
-		fact_post(&m->tx, pieces[i].addr, pieces[i].len, 0);
-	}
-	kick_all(&m->tx);
-	for (uint32_t i = 0; i < cnt; i++)
-		if (pieces[i].is_valid)
-			parity_expect(m->rx, pieces[i].len, i);
-	parity_expect_none(m->rx);
-	cr_expect(eq(u64, fact_stats(&m->tx).tx_invalid_descs, bad_cnt));
-}
-
 static void aligned_invalid(enum variant variant, uint32_t chunk_len)
 {
-	struct mixed m = mixed_up(variant, chunk_len, 0);
+	struct mixed m = mixed_up(variant, fact_memory(256, chunk_len), 0);
 	const uint64_t end = m.tx.umem.len;
 	const struct piece pieces[] = {
 		{ 0, PACKET_LEN, true },
@@ -93,7 +39,7 @@ static void aligned_invalid(enum variant variant, uint32_t chunk_len)
 		{ 16384, PACKET_LEN, true },
 	};
 
-	expect_pieces(&m, pieces, sizeof(pieces) / sizeof(pieces[0]));
+	mixed_pieces(&m, pieces, sizeof(pieces) / sizeof(pieces[0]));
 	lab_finish();
 }
 
@@ -107,30 +53,10 @@ PARITY(ALIGNED_INV_DESC_2K_FRAME_SIZE)
 	aligned_invalid(variant, 2048);
 }
 
-/* Post a packet of pieces, each in a chunk of its own. */
-static void post_chain(struct fact_sock *tx, uint32_t chunk, uint32_t cnt,
-		       uint32_t piece_len, uint32_t tag)
-{
-	static uint8_t packet[FACT_PACKET_MAX];
-	struct xdp_desc descs[FACT_RING_CNT];
-
-	packet_make(packet, (size_t)cnt * piece_len, tag);
-	for (uint32_t i = 0; i < cnt; i++) {
-		descs[i] = (struct xdp_desc){
-			.addr = (uint64_t)(chunk + i) * tx->umem.chunk_len,
-			.len = piece_len,
-			.options = i + 1 < cnt ? XDP_PKT_CONTD : 0,
-		};
-		memcpy(fact_at(tx, descs[i].addr), packet + i * piece_len,
-		       piece_len);
-	}
-	fact_post_chain(tx, descs, cnt);
-}
-
 /* A piece that is invalid spoils the whole packet and none but that. */
 PARITY(ALIGNED_INV_DESC_MULTI_BUFF)
 {
-	struct mixed m = mixed_up(variant, 4096, XDP_USE_SG);
+	struct mixed m = mixed_up(variant, fact_memory(256, 4096), XDP_USE_SG);
 	const uint64_t end = m.tx.umem.len;
 	const struct xdp_desc bad[][3] = {
 		{ { 0, 0, XDP_PKT_CONTD }, { 0, 64, 0 } },
@@ -149,33 +75,24 @@ PARITY(ALIGNED_INV_DESC_MULTI_BUFF)
 		{ { 0, 64, 1 << 15 } },
 	};
 
-	for (uint32_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		uint32_t cnt = 0;
+	static const uint64_t good_at[] = { 8 * 4096, 9 * 4096, 10 * 4096 };
 
-		while (bad[i][cnt++].options & XDP_PKT_CONTD)
-			;
-		fact_post_chain(&m.tx, bad[i], cnt);
-		post_chain(&m.tx, 8, 3, 500, i);
-		kick_all(&m.tx);
-		parity_expect(m.rx, 1500, i);
-		while (fact_completed(&m.tx, NULL, 0))
-			;
-	}
-	parity_expect_none(m.rx);
-	cr_expect(ge(u64, fact_stats(&m.tx).tx_invalid_descs,
-		     sizeof(bad) / sizeof(bad[0])));
+	mixed_spoiled(&m, bad, sizeof(bad) / sizeof(bad[0]), good_at);
 	lab_finish();
 }
 
 PARITY(TOO_MANY_FRAGS)
 {
-	struct mixed m = mixed_up(variant, 4096, XDP_USE_SG);
+	struct mixed m = mixed_up(variant, fact_memory(256, 4096), XDP_USE_SG);
 	struct xmb_multibuf mbs[1] = { { 0 } };
+	uint64_t at[3 * (CHAIN_MAX + 1)];
 
-	post_chain(&m.tx, 0, CHAIN_MAX, 64, 1);
-	post_chain(&m.tx, 32, CHAIN_MAX + 1, 64, 2);
-	post_chain(&m.tx, 64, 1, 64, 3);
-	kick_all(&m.tx);
+	for (uint64_t i = 0; i < sizeof(at) / sizeof(at[0]); i++)
+		at[i] = i * 4096;
+	mixed_chain(&m, at, CHAIN_MAX, 64, 1);
+	mixed_chain(&m, at + CHAIN_MAX + 1, CHAIN_MAX + 1, 64, 2);
+	mixed_chain(&m, at + 2 * (CHAIN_MAX + 1), 1, 64, 3);
+	mixed_kick(&m);
 	parity_expect(m.rx, CHAIN_MAX * 64, 1);
 	parity_expect(m.rx, 64, 3);
 	parity_expect_none(m.rx);
@@ -213,25 +130,17 @@ static struct mixed_rx mixed_rx_up(enum variant variant, struct fact_umem umem,
 
 PARITY(UMEM_HEADROOM)
 {
-	struct fact_umem umem = fact_memory(128, 4096);
-	struct xdp_desc desc;
-	struct mixed_rx m;
+	const struct xmb_umem_opts opts = { .frame_len = 4096,
+					    .frame_cnt = FRAME_CNT,
+					    .headroom = 128 };
+	struct parity p = parity_up_of(variant, &opts, 1500);
+	struct xmb_multibuf mb = { 0 };
 
-	umem.headroom = 128;
-	m = mixed_rx_up(variant, umem, STEER, 1500);
-	for (uint32_t i = 0; i < 128; i++) {
-		uint8_t want[PACKET_LEN];
-
-		fact_fill_chunks(&m.rx, i, 1);
-		parity_send(m.tx, PACKET_LEN, i, 1);
-		cr_assert(fact_received(&m.rx, &desc, WAIT_MS));
-		cr_expect(eq(u64, desc.addr, i * 4096 + 256 + 128));
-		packet_make(want, PACKET_LEN, i);
-		cr_expect(
-			eq(int,
-			   memcmp(fact_at(&m.rx, desc.addr), want, PACKET_LEN),
-			   0));
-	}
+	parity_pass(&p, PACKET_LEN, PACKET_CNT);
+	parity_send(p.tx, PACKET_LEN, 0, 1);
+	cr_assert(eq(u32, lab_recv(p.rx, &mb, 1), 1));
+	cr_expect(eq(u32, mb.c[0].off, 256 + 128));
+	xmb_multibuf_release(&mb, &lab.cache);
 	lab_finish();
 }
 
@@ -259,13 +168,13 @@ PARITY(STAT_RX_DROPPED)
 
 PARITY(STAT_TX_INVALID)
 {
-	struct mixed m = mixed_up(variant, 4096, 0);
+	struct mixed m = mixed_up(variant, fact_memory(256, 4096), 0);
 
 	for (uint32_t i = 0; i < 32; i++) {
 		parity_make(&m.tx, i * 4096, PACKET_LEN, i);
 		fact_post(&m.tx, i * 4096, i % 2 ? 0 : PACKET_LEN, 0);
 	}
-	kick_all(&m.tx);
+	mixed_kick(&m);
 	for (uint32_t i = 0; i < 32; i += 2)
 		parity_expect(m.rx, PACKET_LEN, i);
 	parity_expect_none(m.rx);
@@ -303,23 +212,36 @@ PARITY(STAT_RX_FULL)
 	lab_finish();
 }
 
-/* Two sockets of one memory on one queue take turns. */
+/* Two sockets on one queue take turns; the first feeds both. */
 PARITY(XDP_SHARED_UMEM)
 {
-	struct mixed_rx m = mixed_rx_up(variant, fact_memory(64, 4096),
-					"two_sockets", 1500);
-	struct fact_sock second = fact_open_sharing(&m.rx, false);
+	struct xmb_xsk *tx, *rx[2];
+	struct xmb_xsk_opts opts;
+	struct parity_bpf *skel;
 
-	cr_assert(eq(int,
-		     fact_bind_sharing(second.fd, "receiver", 0, BIND_SHARED,
-				       m.rx.fd),
-		     0));
-	fact_map_set(bpf_map__fd(m.skel->maps.xskmap), 1, second.fd);
-	fact_fill_chunks(&m.rx, 0, 60);
-	parity_send(m.tx, PACKET_LEN, 0, 60);
-	for (uint32_t i = 0; i < 60; i++)
-		parity_expect_bare(i % 2 ? &second : &m.rx, PACKET_LEN, i);
-	cr_expect(not(fact_received(&m.rx, NULL, QUIET_MS)));
-	cr_expect(not(fact_received(&second, NULL, 0)));
+	parity_frames(4096, 1500);
+	tx = parity_open(variant, "sender");
+	opts = lab_opts("receiver");
+	opts.share_cnt = 1;
+	rx[0] = parity_open_with(variant, opts);
+	opts.share_cnt = 0;
+	opts.share = rx[0];
+	rx[1] = parity_open_with(variant, opts);
+	skel = parity_load("two_sockets");
+	for (uint32_t i = 0; i < 2; i++)
+		fact_map_set(bpf_map__fd(skel->maps.xskmap), i,
+			     xmb_xsk_fd(rx[i]));
+	parity_attach(variant, skel, "two_sockets", "receiver");
+	for (uint32_t i = 0; i < PACKET_CNT; i += BATCH) {
+		parity_send(tx, PACKET_LEN, i, BATCH);
+		for (uint32_t k = 0; k < BATCH; k++)
+			parity_expect(rx[k % 2], PACKET_LEN, i + k);
+	}
+	for (uint32_t i = 0; i < 2; i++) {
+		parity_expect_none(rx[i]);
+		expect_counter(rx[i], XMB_XSK_RX_PACKETS, PACKET_CNT / 2);
+	}
+	expect_counter(rx[0], XMB_XSK_RX_DROPPED, 0);
+	cr_expect(eq(int, xmb_xsk_close(rx[1], &lab.cache), 0));
 	lab_finish();
 }

@@ -113,8 +113,7 @@ PARITY(POLL_TXQ_FULL)
 	parity_steer(variant, p.rx);
 	opts = lab_opts("sender");
 	opts.queue = 1;
-	p.tx = lab_open(&opts);
-	parity_busy(variant, xmb_xsk_fd(p.tx));
+	p.tx = parity_open_with(variant, opts);
 	cr_expect(eq(int, poll_for(p.tx, POLLOUT, WAIT_MS), POLLOUT));
 	for (uint32_t i = 0; i < ring_cnt; i += BATCH)
 		cr_assert(eq(u32, parity_post(p.tx, PACKET_LEN, i, BATCH),
@@ -159,8 +158,7 @@ PARITY(STAT_FILL_EMPTY)
 	opts = lab_opts("receiver");
 	opts.fill_base = opts.fill_max = 16;
 	p.tx = parity_open(variant, "sender");
-	p.rx = lab_open(&opts);
-	parity_busy(variant, xmb_xsk_fd(p.rx));
+	p.rx = parity_open_with(variant, opts);
 	parity_steer(variant, p.rx);
 	parity_send(p.tx, PACKET_LEN, 0, BATCH);
 	usleep(QUIET_MS * 1000);

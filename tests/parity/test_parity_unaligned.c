@@ -9,8 +9,6 @@
  */
 #include "parity_lab.h"
 
-#include <unistd.h>
-
 PARITY_SUITES;
 
 enum { BARE_CNT = 256 };
@@ -18,17 +16,12 @@ enum { BARE_CNT = 256 };
 static struct parity unaligned_up(enum variant variant, uint32_t frame_len,
 				  uint32_t mtu)
 {
-	struct xmb_umem_opts opts = { .frame_len = frame_len,
-				      .frame_cnt = FRAME_CNT,
-				      .is_unaligned = true };
-	struct parity p = { .variant = variant };
+	const struct xmb_umem_opts opts = { .frame_len = frame_len,
+					    .frame_cnt = FRAME_CNT,
+					    .is_unaligned = true };
+	struct parity p = parity_up_of(variant, &opts, mtu);
 
-	parity_wire(mtu);
-	lab_frames_of(&opts);
 	cr_assert(lab.umem->is_unaligned);
-	p.tx = parity_open(variant, "sender");
-	p.rx = parity_open(variant, "receiver");
-	p.prog = parity_steer(variant, p.rx);
 	return p;
 }
 
@@ -73,43 +66,20 @@ PARITY(SEND_RECEIVE_UNALIGNED_9K_PACKETS_4001_FRAME_SIZE)
 	lab_finish();
 }
 
-/* A bare sender in unaligned mode, and the library at the other end. */
-struct mixed {
-	struct fact_sock tx;
-	struct xmb_xsk *rx;
-};
-
-static struct mixed mixed_up(enum variant variant, uint32_t chunk_len,
-			     uint16_t flags)
+/* The memory of a bare sender. */
+static struct fact_umem memory(uint32_t chunk_len)
 {
 	struct fact_umem umem = fact_memory(BARE_CNT, chunk_len);
-	struct mixed m;
 
 	umem.flags = XDP_UMEM_UNALIGNED_CHUNK_FLAG;
-	parity_frames(4096, JUMBO_LEN);
-	m.tx = parity_bare(variant, "sender", umem, flags);
-	m.rx = parity_open(variant, "receiver");
-	parity_steer(variant, m.rx);
-	return m;
-}
-
-/* Bare kicks stop at what is invalid: go on until all was looked at. */
-static void kick_all(struct fact_sock *tx)
-{
-	for (int i = 0; i < 64 && fact_waiting(tx); i++)
-		fact_kick(tx);
-	cr_assert(eq(u32, fact_waiting(tx), 0));
+	return umem;
 }
 
 static void invalid(enum variant variant, uint32_t chunk_len)
 {
-	struct mixed m = mixed_up(variant, chunk_len, 0);
+	struct mixed m = mixed_up(variant, memory(chunk_len), 0);
 	const uint64_t end = m.tx.umem.len;
-	const struct {
-		uint64_t addr;
-		uint32_t len;
-		bool is_valid;
-	} pieces[] = {
+	const struct piece pieces[] = {
 		{ 0, PACKET_LEN, true },
 		{ 0, 0, false },
 		{ chunk_len, 0, false },
@@ -130,24 +100,8 @@ static void invalid(enum variant variant, uint32_t chunk_len)
 		/* What follows is not hurt. */
 		{ 16384, PACKET_LEN, true },
 	};
-	const uint32_t cnt = sizeof(pieces) / sizeof(pieces[0]);
-	uint32_t bad_cnt = 0;
 
-	for (uint32_t i = 0; i < cnt; i++) {
-		uint64_t flat = (pieces[i].addr & ((1ull << 48) - 1)) +
-				(pieces[i].addr >> 48);
-
-		bad_cnt += !pieces[i].is_valid;
-		if (pieces[i].is_valid)
-			parity_make(&m.tx, flat, pieces[i].len, i);
-		fact_post(&m.tx, pieces[i].addr, pieces[i].len, 0);
-	}
-	kick_all(&m.tx);
-	for (uint32_t i = 0; i < cnt; i++)
-		if (pieces[i].is_valid)
-			parity_expect(m.rx, pieces[i].len, i);
-	parity_expect_none(m.rx);
-	cr_expect(eq(u64, fact_stats(&m.tx).tx_invalid_descs, bad_cnt));
+	mixed_pieces(&m, pieces, sizeof(pieces) / sizeof(pieces[0]));
 	lab_finish();
 }
 
@@ -161,30 +115,10 @@ PARITY(UNALIGNED_INV_DESC_4001_FRAME_SIZE)
 	invalid(variant, 4001);
 }
 
-/* A good packet of three pieces, at odd places. */
-static void post_good(struct fact_sock *tx, uint32_t tag)
-{
-	static const uint64_t at[] = { 32 * 4096 + 7, 36 * 4096 - 100,
-				       40 * 4096 + 333 };
-	uint8_t packet[1500];
-	struct xdp_desc descs[3];
-
-	packet_make(packet, sizeof(packet), tag);
-	for (uint32_t i = 0; i < 3; i++) {
-		descs[i] = (struct xdp_desc){
-			.addr = at[i],
-			.len = 500,
-			.options = i < 2 ? XDP_PKT_CONTD : 0,
-		};
-		memcpy(fact_at(tx, at[i]), packet + 500 * i, 500);
-	}
-	fact_post_chain(tx, descs, 3);
-}
-
 /* A piece that is invalid spoils the whole packet and none but that. */
 PARITY(UNALIGNED_INV_DESC_MULTI_BUFF)
 {
-	struct mixed m = mixed_up(variant, 4096, XDP_USE_SG);
+	struct mixed m = mixed_up(variant, memory(4096), XDP_USE_SG);
 	const uint64_t end = m.tx.umem.len;
 	const struct xdp_desc bad[][3] = {
 		{ { 0, 0, XDP_PKT_CONTD }, { 0, 64, 0 } },
@@ -201,20 +135,10 @@ PARITY(UNALIGNED_INV_DESC_MULTI_BUFF)
 		{ { 0, 64, 1 << 15 } },
 	};
 
-	for (uint32_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		uint32_t cnt = 0;
+	/* At odd places. */
+	static const uint64_t good_at[] = { 32 * 4096 + 7, 36 * 4096 - 100,
+					    40 * 4096 + 333 };
 
-		while (bad[i][cnt++].options & XDP_PKT_CONTD)
-			;
-		fact_post_chain(&m.tx, bad[i], cnt);
-		post_good(&m.tx, i);
-		kick_all(&m.tx);
-		parity_expect(m.rx, 1500, i);
-		while (fact_completed(&m.tx, NULL, 0))
-			;
-	}
-	parity_expect_none(m.rx);
-	cr_expect(ge(u64, fact_stats(&m.tx).tx_invalid_descs,
-		     sizeof(bad) / sizeof(bad[0])));
+	mixed_spoiled(&m, bad, sizeof(bad) / sizeof(bad[0]), good_at);
 	lab_finish();
 }
