@@ -150,6 +150,9 @@ struct xmb_xsk *vm_open(const char *dev, const struct xmb_xsk_opts *change)
 		opts.kick = change->kick;
 		opts.no_need_wakeup = change->no_need_wakeup;
 		opts.share_cnt = change->share_cnt;
+		opts.busy_poll_us = change->busy_poll_us;
+		opts.busy_poll_budget = change->busy_poll_budget;
+		opts.prefer_busy_poll = change->prefer_busy_poll;
 		opts.zc_unit = xmb_or_u32(change->zc_unit, opts.zc_unit);
 	}
 	xsk = lab_open(&opts);

@@ -49,8 +49,8 @@ struct xmb_xsk_opts vm_opts(const char *dev);
 /*
  * Open queue 0 of a device as a port does, program first; the link is down
  * while the program comes, for a driver that resets it otherwise.  What change
- * has of bind, kick, no_need_wakeup, share_cnt and zc_unit is taken over; NULL:
- * nothing.
+ * has of bind, kick, no_need_wakeup, share_cnt, zc_unit and busy polling is
+ * taken over; NULL: nothing.
  */
 struct xmb_xsk *vm_open(const char *dev, const struct xmb_xsk_opts *change);
 

@@ -7,12 +7,13 @@
 #include "vm_lab.h"
 
 #include "base/clock.h"
+#include "nic/nic.h"
 
 #include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { MANY = 1024 };
+enum { MANY = 1024, NAPI_MAX = 8 };
 
 TestSuite(zero_copy, .init = vm_setup, .timeout = 90);
 
@@ -234,6 +235,71 @@ Test(zero_copy, without_the_kick_receiving_stalls)
 	cr_expect(not(is_receiving(left, tap)));
 	is_rx_mute = false;
 	cr_expect(is_receiving(left, tap));
+	lab_finish();
+}
+
+/* The one of a device's NAPIs that a socket is of. */
+static struct xmb_nic_napi napi_of(const struct xmb_xsk *xsk)
+{
+	const uint32_t id = xmb_xsk_busy(xsk).napi_id;
+	struct xmb_nic_napi list[NAPI_MAX], none = { 0 };
+	int cnt = xmb_nic_napi_list(xsk->opts.ifindex, list, NAPI_MAX);
+
+	for (int i = 0; i < cnt && i < NAPI_MAX; i++)
+		if (list[i].id == id)
+			return list[i];
+	cr_expect(false, "no NAPI %u among %d", id, cnt);
+	return none;
+}
+
+/* Poll until nothing comes any more. */
+static void drain(struct xmb_xsk *xsk)
+{
+	struct xmb_multibuf mbs[VM_BURST];
+
+	for (uint32_t idle = 0; idle < 100; idle++) {
+		uint32_t got;
+
+		xmb_xsk_refill(xsk, &lab.cache, xmb_clock_ns());
+		got = xmb_xsk_recv(xsk, &lab.cache, mbs, VM_BURST);
+		xmb_multibuf_release_bulk(mbs, got, &lab.cache);
+		idle = got ? 0 : idle;
+	}
+}
+
+/*
+ * With interrupts deferred for seconds it is our calls that bring packets, and
+ * without these nothing comes.
+ */
+Test(zero_copy, busy_polling_does_what_interrupts_are_kept_from)
+{
+	struct xmb_xsk_opts opts = { .kick = kick_unless_mute,
+				     .busy_poll_us = 100,
+				     .busy_poll_budget = VM_BURST,
+				     .prefer_busy_poll = true };
+	struct xmb_xsk *left = vm_open("left", &opts);
+	struct xmb_nic_napi was, napi, now;
+	int tap = tap_open("ltap");
+
+	vm_exchange(left, tap, 300, VM_BURST);
+	was = napi = napi_of(left);
+	napi.defer_hard_irqs = 1000;
+	napi.gro_flush_ns = 2 * XMB_NS_PER_S;
+	napi.irq_suspend_ns = 20 * XMB_NS_PER_MS;
+	cr_expect(eq(int, xmb_nic_napi_set(&napi), 0));
+	now = napi_of(left);
+	cr_expect(eq(u32, now.defer_hard_irqs, napi.defer_hard_irqs));
+	cr_expect(eq(u64, now.gro_flush_ns, napi.gro_flush_ns));
+	cr_expect(eq(u64, now.irq_suspend_ns, napi.irq_suspend_ns));
+	for (int turn = 0; turn < 3; turn++) {
+		is_rx_mute = false;
+		cr_expect(is_receiving(left, tap), "turn %d", turn);
+		drain(left);
+		is_rx_mute = true;
+		cr_expect(not(is_receiving(left, tap)), "turn %d", turn);
+	}
+	/* The card outlives the test. */
+	cr_expect(eq(int, xmb_nic_napi_set(&was), 0));
 	lab_finish();
 }
 
