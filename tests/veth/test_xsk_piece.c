@@ -33,55 +33,17 @@ static void set_up(uint32_t mtu, uint32_t frame_len)
 }
 
 /* A umem with a piece of the application's behind its frames. */
-static struct {
-	int fd;
-	uint8_t *mem; /* the application's own mapping */
-	uint32_t home_cnt;
-} app;
-
-static void note_home(void *arg, uint32_t piece, uint32_t frame)
-{
-	(void)piece;
-	(void)frame;
-	cr_expect(eq(ptr, arg, &app));
-	app.home_cnt++;
-}
-
 static void set_up_piece(uint32_t mtu, uint32_t frame_len, bool is_pool)
 {
-	struct xmb_umem_piece_opts piece = { .len = PIECE_LEN,
-					     .is_pool = is_pool };
+	struct xmb_umem_piece_opts piece = lab_app_piece(PIECE_LEN, is_pool, 0);
 	struct xmb_umem_opts opts = { .frame_len = frame_len,
 				      .frame_cnt = is_pool ? 0 : 2048,
 				      .pieces = &piece,
 				      .piece_cnt = 1 };
 
-	app.fd = memfd_create("app", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	cr_assert(ge(int, app.fd, 0));
-	cr_assert(eq(int, ftruncate(app.fd, PIECE_LEN), 0));
-	cr_assert(eq(int, fcntl(app.fd, F_ADD_SEALS, F_SEAL_SHRINK), 0));
-	app.mem = mmap(NULL, PIECE_LEN, PROT_READ | PROT_WRITE, MAP_SHARED,
-		       app.fd, 0);
-	cr_assert(ne(ptr, app.mem, MAP_FAILED));
-	piece.fd = app.fd;
-	if (!is_pool) {
-		piece.home = note_home;
-		piece.arg = &app;
-	}
 	lab_wire(1, mtu);
 	lab_frames_of(&opts);
 	open_both();
-}
-
-static struct xmb_multibuf take(size_t off, size_t len)
-{
-	struct xmb_multibuf mb = { 0 };
-
-	cr_assert(
-		eq(int,
-		   xmb_umem_piece_take(lab.umem, 0, &lab.cache, off, len, &mb),
-		   0));
-	return mb;
 }
 
 static void send_from_piece(uint32_t frame_len)
@@ -95,7 +57,7 @@ static void send_from_piece(uint32_t frame_len)
 		struct xmb_multibuf mb;
 
 		packet_make(app.mem + off, len, i);
-		mb = take(off, len);
+		mb = lab_take(off, len);
 		app.home_cnt = 0;
 		cr_assert(eq(int, xmb_xsk_check(right, &mb), 0));
 		lab_send(right, &mb, 1);
@@ -200,7 +162,7 @@ Test(xsk_piece, sockets_that_share_a_queue_send_the_applications_memory)
 		struct xmb_multibuf mb = { 0 }, body;
 
 		packet_make(app.mem + off, len, i);
-		body = take(off + header_len, len - header_len);
+		body = lab_take(off + header_len, len - header_len);
 		if (header_len)
 			mb = lab_packet(header_len, i);
 		cr_assert(eq(int, xmb_multibuf_append(&mb, &body, &lab.cache),
@@ -239,7 +201,7 @@ Test(xsk_piece, a_closed_siblings_pieces_come_home_by_the_first)
 
 	set_up_shared(true);
 	for (uint32_t i = 0; i < 3; i++)
-		mbs[i] = take(2048 * i, 200);
+		mbs[i] = lab_take(2048 * i, 200);
 	cr_assert(eq(int, xmb_multibuf_split(&mbs[2], 100, &rest, &lab.cache),
 		     0));
 	cr_assert(eq(u32, xmb_xsk_send(sib, &lab.cache, mbs, 3), 3));
@@ -274,7 +236,7 @@ Test(xsk_piece, parts_of_one_frame_of_a_piece_come_home_one_by_one)
 	set_up_piece(1500, 2048, false);
 	for (uint32_t k = 0; k < 3; k++)
 		packet_make(app.mem + 2048 + 101 * k, 101, k);
-	mbs[0] = take(2048, 303);
+	mbs[0] = lab_take(2048, 303);
 	cr_assert(eq(int, xmb_multibuf_split(&mbs[0], 101, &mbs[1], &lab.cache),
 		     0));
 	cr_assert(eq(int, xmb_multibuf_split(&mbs[1], 101, &mbs[2], &lab.cache),
@@ -302,7 +264,7 @@ Test(xsk_piece, what_a_closing_socket_had_of_a_piece_is_held_until_it_settles)
 	set_up_piece(1500, 2048, false);
 	for (uint32_t i = 0; i < 3; i++) {
 		packet_make(app.mem + 2048 * i, 200, i);
-		mb[i] = take(2048 * i, 200);
+		mb[i] = lab_take(2048 * i, 200);
 	}
 	cr_assert(
 		eq(int, xmb_multibuf_split(&mb[2], 100, &rest, &lab.cache), 0));

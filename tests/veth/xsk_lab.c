@@ -5,11 +5,13 @@
 #include "nic/nic.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -63,6 +65,47 @@ void lab_frames_of(const struct xmb_umem_opts *opts)
 {
 	cr_assert(eq(int, xmb_umem_create(&lab.umem, opts), 0));
 	xmb_cache_init(&lab.cache, &lab.umem->pool, 1);
+}
+
+struct lab_app app;
+
+static void note_home(void *arg, uint32_t piece, uint32_t frame)
+{
+	(void)piece;
+	(void)frame;
+	cr_expect(eq(ptr, arg, &app));
+	app.home_cnt++;
+}
+
+struct xmb_umem_piece_opts lab_app_piece(size_t len, bool is_pool,
+					 unsigned int flags)
+{
+	struct xmb_umem_piece_opts piece = { .len = len, .is_pool = is_pool };
+
+	app.fd = memfd_create("app", MFD_CLOEXEC | MFD_ALLOW_SEALING | flags);
+	cr_assert(ge(int, app.fd, 0));
+	cr_assert(eq(int, ftruncate(app.fd, (off_t)len), 0));
+	cr_assert(eq(int, fcntl(app.fd, F_ADD_SEALS, F_SEAL_SHRINK), 0));
+	app.mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, app.fd,
+		       0);
+	cr_assert(ne(ptr, app.mem, MAP_FAILED));
+	piece.fd = app.fd;
+	if (!is_pool) {
+		piece.home = note_home;
+		piece.arg = &app;
+	}
+	return piece;
+}
+
+struct xmb_multibuf lab_take(size_t off, size_t len)
+{
+	struct xmb_multibuf mb = { 0 };
+
+	cr_assert(
+		eq(int,
+		   xmb_umem_piece_take(lab.umem, 0, &lab.cache, off, len, &mb),
+		   0));
+	return mb;
 }
 
 void lab_plain(void)

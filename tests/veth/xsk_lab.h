@@ -49,6 +49,22 @@ void lab_frames(uint32_t frame_len, uint32_t frame_cnt);
 /* The same with any options. */
 void lab_frames_of(const struct xmb_umem_opts *opts);
 
+/* Memory of the application's, and how many frames of it came home. */
+struct lab_app {
+	int fd;
+	uint8_t *mem; /* its own mapping */
+	uint32_t home_cnt;
+};
+
+extern struct lab_app app;
+
+/* Make it, by memfd_create() with flags besides; a piece of all of it. */
+struct xmb_umem_piece_opts lab_app_piece(size_t len, bool is_pool,
+					 unsigned int flags);
+
+/* Take these bytes of piece 0; they must be free. */
+struct xmb_multibuf lab_take(size_t off, size_t len);
+
 /* wire(), frames() and nothing special. */
 void lab_plain(void);
 

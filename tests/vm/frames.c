@@ -5,7 +5,6 @@
  */
 #include "vm_lab.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -154,42 +153,16 @@ Test(frames, across_pages_without_hugepages_take_copy_mode_and_say_so)
 	lab_finish();
 }
 
-/* The application's memory, its own mapping of it, and frames come home. */
-static struct {
-	uint8_t *mem;
-	uint32_t home_cnt;
-} app;
-
-static void note_home(void *arg, uint32_t piece, uint32_t frame)
-{
-	(void)piece;
-	(void)frame;
-	cr_expect(eq(ptr, arg, &app));
-	app.home_cnt++;
-}
-
 static void set_up_piece(uint32_t frame_len, bool is_pool, bool is_huge)
 {
-	struct xmb_umem_piece_opts piece = { .len = 2 * HUGE_LEN,
-					     .is_pool = is_pool };
+	struct xmb_umem_piece_opts piece;
 	struct xmb_umem_opts opts = { .frame_len = frame_len,
 				      .frame_cnt = is_pool ? 0 : VM_FRAMES,
 				      .pieces = &piece,
 				      .piece_cnt = 1 };
 
 	vm_hugepages(is_huge ? HUGE_CNT : 0);
-	piece.fd = memfd_create("app", MFD_CLOEXEC | MFD_ALLOW_SEALING |
-					       (is_huge ? MFD_HUGETLB : 0));
-	cr_assert(ge(int, piece.fd, 0));
-	cr_assert(eq(int, ftruncate(piece.fd, 2 * HUGE_LEN), 0));
-	cr_assert(eq(int, fcntl(piece.fd, F_ADD_SEALS, F_SEAL_SHRINK), 0));
-	app.mem = mmap(NULL, 2 * HUGE_LEN, PROT_READ | PROT_WRITE, MAP_SHARED,
-		       piece.fd, 0);
-	cr_assert(ne(ptr, app.mem, MAP_FAILED));
-	if (!is_pool) {
-		piece.home = note_home;
-		piece.arg = &app;
-	}
+	piece = lab_app_piece(2 * HUGE_LEN, is_pool, is_huge ? MFD_HUGETLB : 0);
 	vm_setup_of(&opts, 1500);
 	close(piece.fd);
 	open_both();
@@ -198,14 +171,8 @@ static void set_up_piece(uint32_t frame_len, bool is_pool, bool is_huge)
 
 static struct xmb_multibuf take(size_t off, size_t len, uint32_t tag)
 {
-	struct xmb_multibuf mb = { 0 };
-
 	packet_make(app.mem + off, len, tag);
-	cr_assert(
-		eq(int,
-		   xmb_umem_piece_take(lab.umem, 0, &lab.cache, off, len, &mb),
-		   0));
-	return mb;
+	return lab_take(off, len);
 }
 
 /* Packets anywhere in frames go out from there, at once and one by one. */
