@@ -4,7 +4,6 @@
 enum {
 	JUMBO_MTU = 3000,
 	SMALL_ROOM = 2048 - XMB_UMEM_KERNEL_ROOM, /* for data, in 2048 bytes */
-	ETHER_LEN = 14 + 2 * 4,
 };
 
 /*
@@ -19,7 +18,7 @@ static bool wants_large(const struct xmb_nic_info *nic, uint32_t headroom)
 
 	room -= room % nic->zc_unit;
 	return nic->mtu > JUMBO_MTU ||
-	       (room < SMALL_ROOM && nic->mtu + ETHER_LEN > room);
+	       (room < SMALL_ROOM && nic->mtu + XMB_XSK_L2_LEN > room);
 }
 
 static void choose_frame_len(struct xmb_engine *engine)

@@ -8,10 +8,7 @@
  * so many: a longer chain is copied into full frames, or dropped.
  */
 
-enum {
-	ETHER_LEN = 14 + 2 * 4,
-	LARGE_LEN = 4096,
-};
+enum { LARGE_LEN = 4096 };
 
 static uint32_t bufs_for(uint32_t len, uint32_t room)
 {
@@ -52,6 +49,6 @@ void xmb_engine_warn_of_pairs(const struct xmb_engine *engine)
 				xmb_port_nic(engine->ports[b])->mtu);
 
 			if (a != b)
-				warn_of(engine, a, b, mtu + ETHER_LEN);
+				warn_of(engine, a, b, mtu + XMB_XSK_L2_LEN);
 		}
 }

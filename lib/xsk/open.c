@@ -14,10 +14,6 @@
 #include <unistd.h>
 
 enum {
-	FRAGS_MAX_COPY = 17,	/* MAX_SKB_FRAGS may be configured down to it */
-	FRAGS_MAX_ZC = 5,	/* of a device that does not tell */
-	ETHER_LEN = 14 + 2 * 4, /* MAC header with two VLAN tags */
-	BUSY_RETRY_US = 2000,
 	TX_BUDGET = 32,	    /* descriptors that a kick moves, of old */
 	FILL_FRAGS_MAX = 6, /* 9000 bytes in frames of 2 KiB */
 };
@@ -28,18 +24,12 @@ const struct xmb_counter_desc xmb_xsk_counter_descs[XMB_XSK_COUNTER_CNT] = {
 	XMB_XSK_COUNTERS(XMB_COUNTER_DESC)
 };
 
-static int refuse(const struct xmb_xsk *xsk, int err, const char *doing,
-		  const char *advice)
+int xsk_refuse(const struct xmb_xsk *xsk, int err, const char *doing,
+	       const char *advice)
 {
 	xmb_log(XMB_LOG_ERROR, "%s queue %u: %s: %s: %s", xsk->dev,
 		xsk->opts.queue, doing, strerror(-err), advice);
 	return err;
-}
-
-int xsk_refuse(const struct xmb_xsk *xsk, int err, const char *doing,
-	       const char *advice)
-{
-	return refuse(xsk, err, doing, advice);
 }
 
 static int open_socket(struct xmb_xsk *xsk)
@@ -51,13 +41,13 @@ static int open_socket(struct xmb_xsk *xsk)
 		return 0;
 	err = -errno;
 	if (err == -EPERM)
-		return refuse(xsk, err, "open an AF_XDP socket",
-			      "needs CAP_NET_RAW: run as root or grant it");
+		return xsk_refuse(xsk, err, "open an AF_XDP socket",
+				  "needs CAP_NET_RAW: run as root or grant it");
 	if (err == -EAFNOSUPPORT)
-		return refuse(xsk, -EOPNOTSUPP, "open an AF_XDP socket",
-			      "this kernel has no CONFIG_XDP_SOCKETS");
-	return refuse(xsk, err, "open an AF_XDP socket",
-		      "raise the limit of open files if it is that");
+		return xsk_refuse(xsk, -EOPNOTSUPP, "open an AF_XDP socket",
+				  "this kernel has no CONFIG_XDP_SOCKETS");
+	return xsk_refuse(xsk, err, "open an AF_XDP socket",
+			  "raise the limit of open files if it is that");
 }
 
 /*
@@ -85,7 +75,7 @@ static int refuse_memory(const struct xmb_xsk *xsk, int err)
 		 is_soft ? "ulimit -l, the hard limit allows it"
 			 : "the hard limit too: LimitMEMLOCK= of the service, "
 			   "memlock in limits.conf, or ulimit -l as root");
-	return refuse(xsk, err, "register the frames", advice);
+	return xsk_refuse(xsk, err, "register the frames", advice);
 }
 
 /* More than may be locked even if nobody else locks a page: why wait? */
@@ -118,16 +108,17 @@ static int register_umem(struct xmb_xsk *xsk, uint64_t deadline_ns)
 		if (err == -EINTR)
 			continue;
 		if (err == -EFAULT || err == -ENOMEM)
-			return refuse(xsk, err, "register the frames",
-				      "not all of their pages are to be had: "
-				      "free memory; or was a piece's file "
-				      "shortened?");
+			return xsk_refuse(
+				xsk, err, "register the frames",
+				"not all of their pages are to be had: "
+				"free memory; or was a piece's file "
+				"shortened?");
 		if (err != -ENOBUFS)
-			return refuse(xsk, err, "register the frames",
-				      "the kernel refused the area");
+			return xsk_refuse(xsk, err, "register the frames",
+					  "the kernel refused the area");
 		if (is_beyond_limit(reg.len) || xmb_clock_ns() >= deadline_ns)
 			return refuse_memory(xsk, err);
-		usleep(BUSY_RETRY_US);
+		usleep(XSK_RETRY_US);
 	}
 	return 0;
 }
@@ -162,8 +153,8 @@ static int size_rings(struct xmb_xsk *xsk)
 
 		if (cnt &&
 		    setsockopt(xsk->fd, SOL_XDP, which[i], &cnt, sizeof(cnt)))
-			return refuse(xsk, -errno, "size the rings",
-				      "ask for smaller ones");
+			return xsk_refuse(xsk, -errno, "size the rings",
+					  "ask for smaller ones");
 	}
 	return 0;
 }
@@ -209,11 +200,13 @@ static int map_rings(struct xmb_xsk *xsk)
 	socklen_t len = sizeof(off);
 
 	if (getsockopt(xsk->fd, SOL_XDP, XDP_MMAP_OFFSETS, &off, &len))
-		return refuse(xsk, -errno, "ask for the rings' layout",
-			      "Linux 5.4 is needed; try again if it is that");
+		return xsk_refuse(
+			xsk, -errno, "ask for the rings' layout",
+			"Linux 5.4 is needed; try again if it is that");
 	if (len != sizeof(off))
-		return refuse(xsk, -EOPNOTSUPP, "ask for the rings' layout",
-			      "this kernel has no need_wakeup: 5.4 is needed");
+		return xsk_refuse(
+			xsk, -EOPNOTSUPP, "ask for the rings' layout",
+			"this kernel has no need_wakeup: 5.4 is needed");
 	if (!map_ring(xsk, FILL, XDP_UMEM_PGOFF_FILL_RING, off.fr.desc,
 		      sizeof(uint64_t)) ||
 	    !map_ring(xsk, COMP, XDP_UMEM_PGOFF_COMPLETION_RING, off.cr.desc,
@@ -222,7 +215,8 @@ static int map_rings(struct xmb_xsk *xsk)
 		      sizeof(struct xdp_desc)) ||
 	    !map_ring(xsk, TX, XDP_PGOFF_TX_RING, off.tx.desc,
 		      sizeof(struct xdp_desc)))
-		return refuse(xsk, -errno, "map the rings", "free some memory");
+		return xsk_refuse(xsk, -errno, "map the rings",
+				  "free some memory");
 	SET_RING(&xsk->fill, xsk->maps[FILL].addr, off.fr, ring_len(xsk, FILL));
 	SET_RING(&xsk->comp, xsk->maps[COMP].addr, off.cr, ring_len(xsk, COMP));
 	SET_RING(&xsk->rx, xsk->maps[RX].addr, off.rx, ring_len(xsk, RX));
@@ -261,181 +255,6 @@ static void raise_budgets(struct xmb_xsk *xsk)
 		xsk->shows_late = true; /* until 6.17, as the option */
 }
 
-static int bind_once(struct xmb_xsk *xsk, uint16_t flags, uint64_t deadline_ns)
-{
-	struct sockaddr_xdp addr = {
-		.sxdp_family = AF_XDP,
-		.sxdp_flags = flags,
-		.sxdp_ifindex = (uint32_t)xsk->opts.ifindex,
-		.sxdp_queue_id = xsk->opts.queue,
-	};
-
-	while (bind(xsk->fd, (struct sockaddr *)&addr, sizeof(addr))) {
-		int err = -errno;
-
-		if (err == -EINTR)
-			continue;
-		if (err != -EBUSY || xmb_clock_ns() >= deadline_ns)
-			return err;
-		usleep(BUSY_RETRY_US);
-	}
-	xsk->mode.is_sg = flags & XDP_USE_SG;
-	return 0;
-}
-
-static int refuse_bind(const struct xmb_xsk *xsk, int err)
-{
-	switch (err) {
-	case -EBUSY:
-		return refuse(xsk, err, "bind",
-			      "another AF_XDP socket has this queue: end that "
-			      "program or choose another queue");
-	case -ENODEV:
-		return refuse(xsk, err, "bind", "the device is gone");
-	case -EINVAL:
-		return refuse(xsk, err, "bind",
-			      "has the device this queue? (ethtool -l shows "
-			      "how many)");
-	case -ENETDOWN:
-		return refuse(xsk, err, "bind",
-			      "the link is down: ip link set it up");
-	case -EOPNOTSUPP:
-		return refuse(
-			xsk, err, "bind",
-			xsk->opts.bind == XMB_XSK_ZC
-				? "the driver has no zero copy: use auto or "
-				  "copy"
-				: "the driver lacks XDP");
-	default:
-		return refuse(xsk, err, "bind",
-			      "try again; the kernel's log (dmesg) may say "
-			      "more");
-	}
-}
-
-/*
- * Where zero copy would cut packets in two, it is not to be had.  True if so,
- * with words: an auto bind goes on in copy mode.
- */
-static bool would_cut(const struct xmb_xsk *xsk, uint32_t room)
-{
-	uint32_t unit = xmb_or_u32(xsk->opts.zc_unit, 1);
-	uint32_t zc_room = room - room % unit;
-	bool is_auto = xsk->opts.bind == XMB_XSK_AUTO;
-
-	if (xsk->opts.bind == XMB_XSK_COPY ||
-	    xsk->opts.mtu + ETHER_LEN <= zc_room || zc_room == room)
-		return false;
-	xmb_log(is_auto ? XMB_LOG_WARN : XMB_LOG_ERROR,
-		"%s: in zero copy its driver fills %u bytes of a frame of %u "
-		"and cuts longer packets in two: MTU %u needs larger frames%s",
-		xsk->dev, zc_room, xsk->umem->pool.domain.region_len,
-		xsk->opts.mtu, is_auto ? "; taking copy mode" : "");
-	return true;
-}
-
-/*
- * A device writes to physical memory: a frame that lies across two pages that
- * are not neighbours there is refused entry by entry, and nothing would be
- * received.  True if so, with words, as would_cut().
- */
-static bool would_cross(const struct xmb_xsk *xsk)
-{
-	bool is_zc = xsk->opts.bind == XMB_XSK_ZC;
-
-	if (!xsk->umem->is_unaligned || xsk->umem->is_contig ||
-	    xmb_is_pow2(xsk->umem->pool.domain.region_len) ||
-	    xsk->opts.bind == XMB_XSK_COPY)
-		return false;
-	if (is_zc || xsk->opts.zc_segs_max)
-		xmb_log(is_zc ? XMB_LOG_ERROR : XMB_LOG_WARN,
-			"%s: frames of %u bytes lie across pages, which zero "
-			"copy takes only in hugepages (vm.nr_hugepages), or "
-			"use frames of 2048 or 4096 bytes%s",
-			xsk->dev, xsk->umem->pool.domain.region_len,
-			is_zc ? "" : "; taking copy mode");
-	return true;
-}
-
-/*
- * A device may have zero copy only for packets of one buffer, and then an
- * auto bind with XDP_USE_SG ends in copy mode: while packets fit a frame, try
- * zero copy without it first.
- */
-static int bind_mode(struct xmb_xsk *xsk, uint64_t deadline_ns)
-{
-	const uint16_t base =
-		xsk->opts.no_need_wakeup ? 0 : XDP_USE_NEED_WAKEUP;
-	uint32_t room = xsk_data_room(xsk);
-	bool needs_sg = xsk->opts.mtu + ETHER_LEN > room;
-	uint16_t force = xsk->opts.bind == XMB_XSK_COPY ? XDP_COPY
-			 : xsk->opts.bind == XMB_XSK_ZC ? XDP_ZEROCOPY
-							: 0;
-	int err;
-
-	if (would_cross(xsk) || would_cut(xsk, room)) {
-		if (xsk->opts.bind == XMB_XSK_ZC)
-			return -EMSGSIZE;
-		force = XDP_COPY;
-	}
-	if (force != XDP_COPY && !needs_sg) {
-		err = bind_once(xsk, base | XDP_ZEROCOPY | XDP_USE_SG,
-				deadline_ns);
-		if (err == -EINVAL || err == -EOPNOTSUPP)
-			err = bind_once(xsk, base | XDP_ZEROCOPY, deadline_ns);
-		if (!err || err == -EBUSY)
-			return err;
-	}
-	err = bind_once(xsk, base | force | XDP_USE_SG, deadline_ns);
-	if (!err || err == -EBUSY || (err != -EINVAL && err != -EOPNOTSUPP))
-		return err;
-	if (!needs_sg)
-		return bind_once(xsk, base | force, deadline_ns);
-	xmb_log(XMB_LOG_ERROR,
-		"%s: MTU %u does not fit a frame of %u bytes (%u for data), "
-		"and this kernel or driver gave no multi-buffer (Linux 6.6): "
-		"lower the MTU, or use larger frames if that is enough",
-		xsk->dev, xsk->opts.mtu, xsk->umem->pool.domain.region_len,
-		room);
-	return -EMSGSIZE;
-}
-
-static uint32_t frags_max(const struct xmb_xsk *xsk)
-{
-	if (!xsk->mode.is_sg)
-		return 1;
-	if (!xsk->mode.is_zc)
-		return FRAGS_MAX_COPY;
-	return xmb_or_u32(xsk->opts.zc_segs_max, FRAGS_MAX_ZC);
-}
-
-static int bind_queue(struct xmb_xsk *xsk, uint64_t deadline_ns)
-{
-	struct xdp_options options = { 0 };
-	socklen_t len = sizeof(options);
-	uint64_t start_ns = xmb_clock_ns();
-	int err = xsk->first == xsk ? bind_mode(xsk, deadline_ns)
-				    : xsk_share_bind(xsk);
-
-	if (err == -EMSGSIZE) /* said already */
-		return -EOPNOTSUPP;
-	if (err)
-		return refuse_bind(xsk, err);
-	xsk->is_bound = true;
-	xsk->mode.busy_ms =
-		(uint32_t)((xmb_clock_ns() - start_ns) / XMB_NS_PER_MS);
-	/* What holds for copy mode would be wrong for zero copy. */
-	if (getsockopt(xsk->fd, SOL_XDP, XDP_OPTIONS, &options, &len))
-		return refuse(xsk, -errno, "ask whether it is zero copy",
-			      "Linux 5.3 is needed; try again if it is that");
-	xsk->mode.is_zc = options.flags & XDP_OPTIONS_ZEROCOPY;
-	xsk->mode.frags_max = frags_max(xsk);
-	if (xsk->opts.frags_max)
-		xsk->mode.frags_max =
-			xmb_min_u32(xsk->mode.frags_max, xsk->opts.frags_max);
-	return 0;
-}
-
 static uint32_t comp_cnt(const struct xmb_xsk *xsk)
 {
 	uint32_t cnt = xsk->ring_cnt;
@@ -458,7 +277,7 @@ static uint32_t fill_max(const struct xmb_xsk *xsk)
 static uint32_t fill_base(const struct xmb_xsk *xsk)
 {
 	uint32_t room = xsk_data_room(xsk);
-	uint32_t frag_cnt = (xsk->opts.mtu + ETHER_LEN + room - 1) / room;
+	uint32_t frag_cnt = (xsk->packet_max + room - 1) / room;
 
 	frag_cnt = xmb_min_u32(frag_cnt, FILL_FRAGS_MAX);
 	return xmb_or_u32(xsk->opts.fill_base, XMB_XSK_FILL_BASE * frag_cnt);
@@ -497,7 +316,7 @@ static int set_up(struct xmb_xsk *xsk, struct xmb_cache *cache)
 	if (!err && xsk->first == xsk && !xsk->opts.tx_only)
 		err = prefill(xsk, cache);
 	if (!err)
-		err = bind_queue(xsk, deadline_ns);
+		err = xsk_bind(xsk, deadline_ns);
 	if (err)
 		return err;
 	raise_budgets(xsk);
@@ -527,7 +346,7 @@ static void give_up(struct xmb_xsk *xsk, struct xmb_cache *cache)
 		xsk->held = (struct xmb_handover_held){ 0 };
 	}
 	while (xmb_xsk_settle(xsk, cache) && xmb_clock_ns() < end_ns)
-		usleep(BUSY_RETRY_US);
+		usleep(XSK_RETRY_US);
 	xmb_xsk_destroy(xsk);
 }
 
@@ -568,7 +387,7 @@ int xmb_xsk_open(struct xmb_xsk **out, struct xmb_umem *umem,
 	xsk->tx_cap = xmb_or_u32(opts->tx_cap, xsk->ring_cnt);
 	xsk->first = opts->share ? opts->share->first : xsk;
 	xsk->comp_cnt = comp_cnt(xsk);
-	xsk->packet_max = opts->mtu + ETHER_LEN;
+	xsk->packet_max = opts->mtu + XMB_XSK_L2_LEN;
 	snprintf(xsk->dev, sizeof(xsk->dev), "%s", opts->dev);
 	xsk->opts.dev = xsk->dev;
 

@@ -61,6 +61,7 @@
 
 #define XMB_XSK_RING_CNT 2048u
 #define XMB_XSK_FILL_BASE 256u
+#define XMB_XSK_L2_LEN 22u    /* beyond the MTU: MAC header, two VLAN tags */
 #define XMB_XSK_SHARE_MAX 15u /* sockets that share with a first */
 
 enum xmb_xsk_bind {

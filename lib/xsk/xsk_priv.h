@@ -193,8 +193,13 @@ static inline uint32_t rx_unread(const struct xmb_xsk *xsk)
 }
 
 /* open.c */
+enum { XSK_RETRY_US = 2000 }; /* while another has the queue still */
+
 int xsk_refuse(const struct xmb_xsk *xsk, int err, const char *doing,
 	       const char *advice);
+
+/* bind.c: bind the queue and learn the mode, until deadline_ns while busy. */
+int xsk_bind(struct xmb_xsk *xsk, uint64_t deadline_ns);
 
 /* share.c: sockets that share fill and completion ring with another. */
 int xsk_share_check(const struct xmb_xsk *xsk);
