@@ -156,12 +156,17 @@ static int bind_mode(struct xmb_xsk *xsk, uint64_t deadline_ns)
 	return -EMSGSIZE;
 }
 
+/*
+ * Where the driver takes the frames' pages as they are (virtio_net) it is pages
+ * that are counted, and a frame may lie across two.
+ */
 static uint32_t frags_max(const struct xmb_xsk *xsk)
 {
 	if (!xsk->mode.is_sg)
 		return 1;
 	if (!xsk->mode.is_zc)
-		return FRAGS_MAX_COPY;
+		return xsk->umem->is_unaligned ? FRAGS_MAX_COPY / 2
+					       : FRAGS_MAX_COPY;
 	return xmb_or_u32(xsk->opts.zc_segs_max, FRAGS_MAX_ZC);
 }
 

@@ -17,7 +17,7 @@
  * Known of this subject, and not to be seen on veth:
  *
  *      fact                                            where it shows
- *      17 page pieces a packet                         virtio_net in copy mode
+ *      17 page pieces a packet                         tests/vm/frames.c
  *      as many as xdp-zc-max-segs                      zero copy
  *      the TX ring's flag may be 0                     zero copy
  *

@@ -14,6 +14,8 @@ enum {
 	HUGE_CNT = 16,
 	HUGE_LEN = 2 << 20,
 	FRAME_LEN = 4096,
+	PAGE_LEN = 4096,
+	FRAG_LEN = 64,
 };
 
 TestSuite(frames, .init = NULL, .timeout = 90);
@@ -150,6 +152,77 @@ Test(frames, across_pages_without_hugepages_take_copy_mode_and_say_so)
 	opts = vm_opts("right");
 	opts.bind = XMB_XSK_ZC;
 	vm_expect_refused(&opts, -EOPNOTSUPP, "vm.nr_hugepages");
+	lab_finish();
+}
+
+/* Where in a frame a page ends, or 0: not in the midst of it. */
+static uint32_t page_end(const struct xmb_chunk *chunk)
+{
+	const uint32_t frame_len = lab.umem->pool.domain.region_len;
+	uint32_t at = PAGE_LEN - chunk->region * frame_len % PAGE_LEN;
+
+	return at >= FRAG_LEN && at + FRAG_LEN <= frame_len ? at : 0;
+}
+
+/* packet_make(), in cnt buffers of which each lies across two pages. */
+static struct xmb_multibuf chain_across_pages(uint32_t cnt, uint32_t tag)
+{
+	struct xmb_multibuf mb = { 0 }, rest = { 0 };
+	uint8_t packet[FRAG_LEN * 32];
+
+	packet_make(packet, cnt * FRAG_LEN, tag);
+	for (uint32_t i = 0; i < cnt;) {
+		struct xmb_chunk chunk = { 0 };
+		uint32_t at;
+
+		cr_assert(eq(int, xmb_chunk_alloc(&lab.cache, &chunk), 0));
+		at = page_end(&chunk);
+		if (at) {
+			xmb_chunk_discard_prefix(&chunk, at - FRAG_LEN / 2);
+			xmb_chunk_truncate(&chunk, FRAG_LEN);
+			memcpy(xmb_chunk_data(&chunk), packet + i++ * FRAG_LEN,
+			       FRAG_LEN);
+		}
+		cr_assert(eq(int,
+			     xmb_multibuf_push_back(at ? &mb : &rest, &chunk,
+						    &lab.cache),
+			     0));
+	}
+	xmb_multibuf_release(&rest, &lab.cache);
+	return mb;
+}
+
+/*
+ * virtio_net gives the pages themselves to the card, 17 of them at most: eight
+ * frames across two each, and a ninth is what nobody gets.  Others copy.
+ */
+Test(frames, across_pages_count_twice_in_a_chain_in_copy_mode)
+{
+	const struct xmb_xsk_opts copy = { .bind = XMB_XSK_COPY };
+	struct xmb_multibuf mbs[2];
+
+	vm_hugepages(0);
+	vm_setup_with(4032, 1500);
+	right = vm_open("right", &copy);
+	rtap = tap_open("rtap");
+	cr_expect(eq(u32, xmb_xsk_mode(right).frags_max, 8));
+	mbs[0] = chain_across_pages(8, 1);
+	mbs[1] = chain_across_pages(9, 2);
+	lab_send(right, mbs, 2);
+	cr_expect(tap_recv_made(rtap, 8 * FRAG_LEN, 1));
+	cr_expect(tap_recv_made(rtap, 9 * FRAG_LEN, 2));
+	expect_counter(right, XMB_XSK_TX_GATHERED, 1);
+	expect_counter(right, XMB_XSK_TX_INVALID, 0);
+	/* As if they counted once. */
+	right->mode.frags_max = 17;
+	mbs[0] = chain_across_pages(9, 3);
+	mbs[1] = chain_across_pages(1, 4);
+	lab_send(right, mbs, 2);
+	if (!vm_is("virtio"))
+		cr_expect(tap_recv_made(rtap, 9 * FRAG_LEN, 3));
+	cr_expect(tap_recv_made(rtap, FRAG_LEN, 4));
+	expect_counter(right, XMB_XSK_TX_GATHERED, 1);
+	expect_counter(right, XMB_XSK_TX_INVALID, vm_is("virtio") ? 9 : 0);
 	lab_finish();
 }
 
