@@ -120,11 +120,14 @@ static void thread_rows(struct view *view,
 
 		line(view,
 		     "  thread %-2u %-6s handled %" PRIu64 ", piped %" PRIu64
-		     ", busy %.1f ms, in the kernel %.1f ms, sleeps %" PRIu64,
+		     ", busy %.1f ms, in the kernel %.1f ms, sleeps %" PRIu64
+		     ", dropped before its full pipe %" PRIu64,
 		     t, report->threads[t].role, v[XMB_WORKER_HANDLED],
 		     v[XMB_WORKER_PIPED], (double)v[XMB_WORKER_BUSY_NS] / 1e6,
 		     (double)v[XMB_WORKER_KERNEL_NS] / 1e6,
-		     v[XMB_WORKER_SLEEPS]);
+		     v[XMB_WORKER_SLEEPS],
+		     v[XMB_WORKER_FULL_NEWEST] + v[XMB_WORKER_FULL_OLDEST] +
+			     v[XMB_WORKER_FLOW_STOPPED]);
 	}
 }
 

@@ -313,6 +313,12 @@ static int check_opts(const struct xmb_engine_opts *opts)
 			"split packets need a pipeline of 2 or more workers");
 		return -EINVAL;
 	}
+	if (opts->is_split && opts->full != XMB_FULL_DROP_NEWEST) {
+		xmb_log(XMB_LOG_ERROR,
+			"a full pipe drops split packets as they come, both "
+			"halves: use the policy newest (--full)");
+		return -EINVAL;
+	}
 	if (opts->worker_cnt > XMB_ENGINE_WORKER_MAX ||
 	    opts->pipe_cnt > PIPE_CNT_MAX ||
 	    (opts->pipe_cnt && !xmb_is_pow2(opts->pipe_cnt))) {

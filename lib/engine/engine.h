@@ -29,10 +29,9 @@
  * workers, by flow, each over a pipe of its own; workers run the handler and
  * hand the packets back to be sent.
  *
- *      port 0 q0 -+->              .-> worker 0: handler -.              ,-> TX
- *      port 1 q0 -+-> dispatcher --+-> worker 1: handler -+-> dispatcher -+->
- * TX
- *                                  '-> worker 2: handler -'
+ *      port 0 q0 -+->             .-> worker 0: handler -.               ,-> TX
+ *      port 1 q0 -+-> dispatcher -+-> worker 1: handler -+-> dispatcher -+-> TX
+ *                                 '-> worker 2: handler -'
  *
  * The order within a flow is kept.  A worker that is slow costs its own flows
  * packets, by the policy for full pipes, and the others nothing.  With is_split
@@ -62,9 +61,9 @@
 
 /* What becomes of a packet: the number of a port, or one of these. */
 #define XMB_TO_DROP 255u /* what is in `to` before the handler runs */
-#define XMB_TO_KEEP                                                            \
-	254u /* the handler took the multibuf and left {0}; a                  \
-	      * half of a split packet cannot be kept: dropped */
+/* The handler took the multibuf and left {0}.  A half of a split packet cannot
+ * be kept: it is dropped. */
+#define XMB_TO_KEEP 254u
 
 struct xmb_worker;
 
@@ -75,9 +74,11 @@ enum xmb_engine_mode {
 
 /* What a dispatcher does with a packet for a worker whose pipe is full. */
 enum xmb_full_policy {
-	XMB_FULL_DROP_NEWEST, /* this packet */
+	XMB_FULL_DROP_NEWEST, /* this packet; the only one with is_split */
 	XMB_FULL_DROP_OLDEST, /* the one that waits longest before the pipe */
-	XMB_FULL_STOP_FLOW,   /* all of its flow, until half the pipe is free */
+	/* All of its flow, until half the pipe is free; and the flows that
+	 * share its group of the worker's 256. */
+	XMB_FULL_STOP_FLOW,
 };
 
 enum xmb_part {
@@ -173,7 +174,10 @@ struct xmb_port_report {
 	uint64_t prog[XMB_PROG_COUNTER_CNT];
 };
 
-/* One data thread's own share of the counters. */
+/*
+ * One data thread's own share of the counters.  What a full pipe cost is the
+ * worker's that was too slow, not the dispatcher's.
+ */
 struct xmb_thread_report {
 	const char *role; /* "rtc", "io" or "worker" */
 	uint64_t counters[XMB_WORKER_COUNTER_CNT];
@@ -235,7 +239,10 @@ struct xmb_engine;
  * Open the ports and make the threads, which wait for run().  Blocks SIGINT
  * and SIGTERM in the calling thread.
  * -EINVAL: no handler, no port, a device named twice, too few frames for the
- * queues, no such CPU; and the errors of xmb_port_create() and
+ * queues, no such CPU, too many workers, a pipe_cnt that is no power of two,
+ * is_split without a pipeline of two workers or with another policy than
+ * DROP_NEWEST.  -EOPNOTSUPP: is_split, and a port sends packets of one buffer
+ * only.  And the errors of xmb_port_create() and
  * xmb_port_open().  Every device is then as it was.
  */
 XMB_API int xmb_engine_create(struct xmb_engine **out,

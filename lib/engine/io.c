@@ -32,20 +32,13 @@ static void push_whole(struct xmb_worker *w, struct xmb_multibuf *mb,
 		       uint32_t port, uint32_t stage, uint32_t bucket)
 {
 	struct lane *lane = lane_at(w, stage, port, XMB_PART_WHOLE);
+	enum lane_verdict verdict = xmb_lane_push(lane, mb, bucket, &w->cache);
 
-	switch (xmb_lane_push(lane, mb, bucket, &w->cache)) {
-	case LANE_TAKEN:
+	if (XMB_LIKELY(verdict == LANE_TAKEN))
 		return;
-	case LANE_OLDEST:
-		xmb_worker_count(w, XMB_WORKER_FULL_OLDEST, 1);
-		return;
-	case LANE_NEWEST:
-		drop(w, mb, XMB_WORKER_FULL_NEWEST);
-		return;
-	case LANE_STOPPED:
-		drop(w, mb, XMB_WORKER_FLOW_STOPPED);
-		return;
-	}
+	lane->lost++;
+	if (verdict != LANE_OLDEST)
+		xmb_multibuf_release(mb, &w->cache);
 }
 
 /*
@@ -62,7 +55,8 @@ static void push_split(struct xmb_worker *w, struct xmb_multibuf *mb,
 	int rc = 0;
 
 	if (!xmb_lane_has_room(head, 1) || !xmb_lane_has_room(body, 1)) {
-		drop(w, mb, XMB_WORKER_FULL_NEWEST);
+		(xmb_lane_has_room(head, 1) ? body : head)->lost++;
+		xmb_multibuf_release(mb, &w->cache);
 		return;
 	}
 	if (w->engine->has_partial_csum[port] &&
@@ -133,6 +127,24 @@ static uint32_t receive(struct xmb_worker *w, const struct worker_rx *rx,
 	return n;
 }
 
+/*
+ * What was lost before a worker's full pipes, counted with that worker, to
+ * which other dispatchers may add meanwhile.
+ */
+static void count_lost(struct xmb_worker *stage, enum xmb_full_policy full,
+		       uint32_t lost)
+{
+	static const enum xmb_worker_counter names[] = {
+		[XMB_FULL_DROP_NEWEST] = XMB_WORKER_FULL_NEWEST,
+		[XMB_FULL_DROP_OLDEST] = XMB_WORKER_FULL_OLDEST,
+		[XMB_FULL_STOP_FLOW] = XMB_WORKER_FLOW_STOPPED,
+	};
+
+	if (lost)
+		atomic_fetch_add_explicit(&stage->counters[names[full]], lost,
+					  memory_order_relaxed);
+}
+
 /* Show each worker its packets of this turn, and wake it once. */
 static void flush(struct xmb_worker *w)
 {
@@ -141,15 +153,18 @@ static void flush(struct xmb_worker *w)
 	w->has_backlog = false;
 	for (uint32_t s = 0; s < engine->stage_cnt; s++) {
 		struct xmb_worker *stage = &engine->workers[engine->io_cnt + s];
-		uint32_t n = 0;
+		uint32_t n = 0, lost = 0;
 
 		for (uint32_t p = 0; p < engine->opts.port_cnt; p++)
 			for (uint32_t k = 0; k < engine->part_cnt; k++) {
 				struct lane *lane = lane_at(w, s, p, k);
 
 				n += xmb_lane_flush(lane);
+				lost += lane->lost;
+				lane->lost = 0;
 				w->has_backlog |= lane->backlog_cnt > 0;
 			}
+		count_lost(stage, engine->opts.full, lost);
 		if (n == 0)
 			continue;
 		xmb_worker_count(w, XMB_WORKER_PIPED, n);

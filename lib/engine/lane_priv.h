@@ -9,9 +9,8 @@
  * lane: a dispatcher's way to one worker for one port: the near end of a pipe,
  * and what is done when that is full.
  *
- *      push() -> [ backlog, DROP_OLDEST only ] -> written, not yet shown ->
- * pipe
- *                                                  '--- flush() shows it ---^
+ *      push() -> [ backlog, DROP_OLDEST only ] -> written, unseen -> pipe
+ *                                                    '-- flush() shows --^
  *
  * Packets of a burst are written into the ring one by one and shown at once, so
  * that the worker's cache line moves, and the worker is woken, once a burst.
@@ -31,7 +30,8 @@ enum lane_verdict {
 struct lane {
 	struct xmb_pipe_end *end;
 	enum xmb_full_policy policy;
-	uint32_t pending;	      /* written, not yet shown */
+	uint32_t pending; /* written, not yet shown */
+	uint32_t lost;	  /* before the full pipe, not yet counted */
 	struct xmb_multibuf *backlog; /* LANE_BACKLOG; NULL: other policy */
 	uint32_t backlog_first, backlog_cnt;
 	uint64_t stopped[LANE_BUCKETS / 64];

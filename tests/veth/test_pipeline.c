@@ -248,6 +248,22 @@ static void flood_a_held_worker(void)
 	flow_recv(el.rtap, &logs[RIGHT], UINT32_MAX, 300);
 }
 
+static struct xmb_thread_report last_threads[8];
+static xmb_engine_tick_fn *lab_tick;
+
+static void note_threads(void *arg, const struct xmb_engine_report *report)
+{
+	memcpy(last_threads, report->threads,
+	       report->thread_cnt * sizeof(*last_threads));
+	lab_tick(arg, report);
+}
+
+static void hear_threads(void)
+{
+	lab_tick = el.opts.tick;
+	el.opts.tick = note_threads;
+}
+
 static uint64_t run_held(enum xmb_full_policy full,
 			 enum xmb_worker_counter name)
 {
@@ -258,8 +274,11 @@ static uint64_t run_held(enum xmb_full_policy full,
 	el.opts.steer = by_flow;
 	el.opts.pipe_cnt = PIPE;
 	el.opts.full = full;
+	hear_threads();
 	cr_expect(eq(int, engine_run_with(flood_a_held_worker), 0));
 	drops = worker_counter(name);
+	/* Flow 0 is of the first worker, which is the second thread. */
+	cr_expect(eq(u64, last_threads[1].counters[name], drops));
 	cr_expect(gt(u64, drops, FLOOD - 2 * PIPE - LANE_BACKLOG - 64));
 	cr_expect(eq(u64, all_drops(), drops));
 	cr_expect(eq(u64, logs[RIGHT].got[0], FLOOD - drops));
@@ -359,16 +378,6 @@ Test(pipeline, a_backlog_is_handed_over_also_when_nothing_else_happens)
 	expect_worker(XMB_WORKER_HANDLER_DROP, PIPE + 200);
 }
 
-static struct xmb_thread_report last_threads[8];
-static xmb_engine_tick_fn *lab_tick;
-
-static void note_threads(void *arg, const struct xmb_engine_report *report)
-{
-	memcpy(last_threads, report->threads,
-	       report->thread_cnt * sizeof(*last_threads));
-	lab_tick(arg, report);
-}
-
 static void now_and_then(void)
 {
 	for (uint32_t i = 0; i < 10; i++) {
@@ -383,8 +392,7 @@ Test(pipeline, idle_workers_sleep_and_are_woken_by_the_first_packet)
 	uint64_t wakes = 0;
 
 	pipeline_setup(2);
-	lab_tick = el.opts.tick;
-	el.opts.tick = note_threads;
+	hear_threads();
 	cr_expect(eq(int, engine_run_with(now_and_then), 0));
 	cr_expect(eq(u32, logs[RIGHT].total, 10));
 	cr_expect(eq(str, (char *)last_threads[0].role, "io"));

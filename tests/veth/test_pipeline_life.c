@@ -41,6 +41,16 @@ Test(pipeline_life, split_packets_with_fewer_than_two_workers_are_refused)
 	xmb_engine_destroy(el.engine);
 }
 
+Test(pipeline_life, split_packets_with_another_policy_than_newest_are_refused)
+{
+	pipeline_setup(2);
+	el.opts.is_split = true;
+	el.opts.full = XMB_FULL_DROP_OLDEST;
+	expect_no_engine("use the policy newest");
+	el.opts.full = XMB_FULL_STOP_FLOW;
+	expect_no_engine("use the policy newest");
+}
+
 Test(pipeline_life, more_than_64_workers_are_refused)
 {
 	pipeline_setup(XMB_ENGINE_WORKER_MAX + 1);
@@ -171,7 +181,7 @@ static void run_hung(bool is_split)
 {
 	pipeline_setup(2);
 	el.opts.is_split = is_split;
-	el.opts.full = XMB_FULL_DROP_OLDEST;
+	el.opts.full = is_split ? XMB_FULL_DROP_NEWEST : XMB_FULL_DROP_OLDEST;
 	el.opts.pipe_cnt = 32;
 	el.opts.handler = sleep_once;
 	cr_expect(eq(int, engine_run_with(stop_in_full_flood), 0));
