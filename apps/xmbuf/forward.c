@@ -40,7 +40,8 @@ enum {
 static const struct argp_option options[] = {
 	{ "handler", OPT_HANDLER, "NAME", 0,
 	  "What becomes of a packet: pass (out of the other device), macswap "
-	  "(the same with its addresses swapped), drop [pass]",
+	  "(the same with its addresses swapped), drop, split (headers, a hop "
+	  "less, and payload by two workers of a pipeline) [pass]",
 	  0 },
 	{ "mode", OPT_MODE, "rtc|pipeline", 0,
 	  "Run to completion, or a dispatcher and workers [rtc]", 0 },
@@ -110,6 +111,8 @@ struct config {
 	uint32_t dev_cnt;
 	uint32_t queues[LIST_MAX], cpu_list[LIST_MAX];
 	int cpus[LIST_MAX];
+	const char *pipeline_only; /* an option that was given for one */
+	bool has_mode;
 	bool is_json;
 };
 
@@ -213,13 +216,21 @@ static void set_handler(struct config *config, struct argp_state *state,
 }
 
 /* A handler that wants halves wants a pipeline of two workers. */
-static void settle_mode(struct config *config)
+static void settle_mode(struct config *config, struct argp_state *state)
 {
-	if (!config->engine.is_split)
+	struct xmb_engine_opts *engine = &config->engine;
+
+	if (engine->is_split && !config->has_mode)
+		engine->mode = XMB_ENGINE_PIPELINE;
+	if (engine->is_split && engine->worker_cnt == 0)
+		engine->worker_cnt = 2;
+	if (engine->mode == XMB_ENGINE_PIPELINE)
 		return;
-	config->engine.mode = XMB_ENGINE_PIPELINE;
-	if (config->engine.worker_cnt == 0)
-		config->engine.worker_cnt = 2;
+	if (engine->is_split)
+		argp_error(state, "--handler split needs --mode pipeline");
+	if (config->pipeline_only)
+		argp_error(state, "%s goes with --mode pipeline",
+			   config->pipeline_only);
 }
 
 static void set_modes(struct config *config, struct argp_state *state, int key,
@@ -330,17 +341,21 @@ static error_t parse_work(struct config *config, int key, char *arg,
 	case OPT_MODE:
 		config->engine.mode = (enum xmb_engine_mode)choice(
 			state, "--mode", arg, modes, 2);
+		config->has_mode = true;
 		return 0;
 	case OPT_WORKERS:
 		config->engine.worker_cnt = option_number(
 			state, "--workers", arg, 1, XMB_ENGINE_WORKER_MAX);
+		config->pipeline_only = "--workers";
 		return 0;
 	case OPT_FULL:
 		config->engine.full = (enum xmb_full_policy)choice(
 			state, "--full", arg, fulls, 3);
+		config->pipeline_only = "--full";
 		return 0;
 	case OPT_SYMMETRIC:
 		config->engine.is_symmetric = true;
+		config->pipeline_only = "--symmetric";
 		return 0;
 	case OPT_CPUS:
 		set_cpus(config, state, arg);
@@ -395,6 +410,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_END:
 		if (config->dev_cnt < DEV_CNT)
 			argp_error(state, "two devices are needed");
+		settle_mode(config, state);
 		program_settle(&config->program, state, config->ports);
 		return 0;
 	default:
@@ -465,7 +481,6 @@ int cmd_forward(int argc, char **argv)
 	argp_err_exit_status = EXIT_USAGE;
 	argp_parse(&argp, argc, argv, 0, NULL, &config);
 	config.engine.ports = config.ports;
-	settle_mode(&config);
 	err = run(&config);
 	if (err)
 		fprintf(stderr, "xmbuf forward: failed: %s\n", strerror(-err));

@@ -197,6 +197,9 @@ def too_little_locked_memory_is_refused_in_words():
 
 BAD_VALUES = {
     "--handler": ["", "swap"],
+    "--mode": ["", "RTC", "pipe"],
+    "--workers": ["", "0", "-1", "65", "two"],
+    "--full": ["", "none", "Newest"],
     "--match": ["", "icmp", "port", "port 0x", "port 65536", "ether 70000", "not", "not not tcp"],
     "--queues": ["0", "-1", "65", "a", "", "1,", ",", ",0", "0,,1", "3-1", "0,a", "1-", "1.5"],
     "--xdp": ["", "offload", "Native"],
@@ -221,6 +224,18 @@ def every_bad_value_of_an_option_is_usage():
         lab.expect_untouched()
         if wrong:
             raise AssertionError("\n".join(wrong))
+
+
+def what_goes_with_a_pipeline_only_is_usage_without_one():
+    with Lab() as lab:
+        for option in (("--workers", "2"), ("--full", "oldest"), ("--symmetric",)):
+            for mode in ((), ("--mode", "rtc")):
+                refuse(lab, [f"{option[0]} goes with --mode pipeline"], *option, *mode, code=2)
+        refuse(lab, ["--handler split needs --mode pipeline"], "--handler", "split",
+               "--mode", "rtc", code=2)
+        refuse(lab, ["split packets need a pipeline of 2"], "--handler", "split",
+               "--workers", "1")
+        refuse(lab, ["--full", "newest"], "--handler", "split", "--full", "oldest")
 
 
 def a_wrong_number_of_devices_is_usage():
@@ -248,4 +263,5 @@ if __name__ == "__main__":
          without_privilege_the_words_name_it,
          too_little_locked_memory_is_refused_in_words,
          every_bad_value_of_an_option_is_usage,
+         what_goes_with_a_pipeline_only_is_usage_without_one,
          a_wrong_number_of_devices_is_usage)

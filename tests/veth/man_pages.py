@@ -61,6 +61,19 @@ def the_values_of_options_are_those_of_its_help():
     expect(told, shown, "options with a value in xmbuf-forward.1")
 
 
+def every_handler_is_in_the_help_and_in_the_page():
+    done = subprocess.run([XMBUF, "forward", "--handler", "none", "a", "b"], capture_output=True,
+                          text=True, timeout=20)
+    names = re.search(r"is none of (.*)", done.stderr)[1].split(", ")
+    expect(len(names) > 3, True, f"handlers: {names}")
+    shown = re.search(r"--handler=.*?(?= --)", " ".join(said("forward", "--help").split()))[0]
+    expect([name for name in names if not re.search(rf"\b{name}\b", shown)], [],
+           "handlers that the help does not mention")
+    told = re.search(r"^\.It Fl -handler.*?(?=^\.It )", page("xmbuf-forward.1"), re.M | re.S)[0]
+    expect([name for name in names if f"\n.Cm {name}\n" not in told], [],
+           "handlers that the page does not mention")
+
+
 def the_commands_are_those_of_the_help():
     shown = set(re.findall(r"^  ([a-z]+) ", said("help"), re.M)) | {"help"}
     told = set(re.findall(r"^\.It Cm ([a-z]+)$", page("xmbuf.1"), re.M))
@@ -196,7 +209,7 @@ def the_examples_of_forward_do_what_they_say():
 
 
 main(the_options_of_forward_are_those_of_its_help, the_options_of_detach_are_those_of_its_help,
-     the_values_of_options_are_those_of_its_help,
+     the_values_of_options_are_those_of_its_help, every_handler_is_in_the_help_and_in_the_page,
      the_commands_are_those_of_the_help, all_pages_are_installed,
      the_examples_of_xmbuf_print_what_they_say, the_examples_of_forward_do_what_they_say,
      the_examples_of_detach_open_what_forward_closed)
