@@ -35,8 +35,9 @@ static void handle_drop(void *arg, struct xmb_burst *burst)
 
 /*
  * One hop less for the packet whose headers are at p.  The TTL is the high
- * byte of a word of the header checksum, which so grows by 0x0100 (RFC 1624).
- * False: it may go no further.
+ * byte of a word of the header checksum, which so grows by 0x0100; a sum of
+ * all ones is written as 0, as if it were made anew (RFC 1624).  False: it may
+ * go no further.
  */
 static bool take_hop(uint8_t *p, uint32_t len)
 {
@@ -59,7 +60,7 @@ static bool take_hop(uint8_t *p, uint32_t len)
 		return false;
 	p[8]--;
 	sum = (uint32_t)xmb_be16_load(p + 10) + 0x0100;
-	xmb_be16_store(p + 10, (uint16_t)(sum + (sum >> 16)));
+	xmb_be16_store(p + 10, (uint16_t)(sum + (sum >= 0xffff)));
 	return true;
 }
 

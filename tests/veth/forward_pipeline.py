@@ -61,6 +61,15 @@ def udp_frames():
     bare = ether(ETH_P_IP, ip_packet(4, TCP, 0))
     yield bare
     yield bare + bytes(6)
+    yield with_sum(0xFEFF)
+
+
+def with_sum(wanted):
+    """One whose header has that checksum: with a hop less, a sum of all ones."""
+    packet = bytearray(ip_packet(4, UDP, 18))
+    packet[4:6], packet[10:12] = b"\0\0", struct.pack("!H", wanted)
+    packet[4:6] = struct.pack("!H", 0xFFFF ^ ones_sum(bytes(packet[:20])))
+    return ether(ETH_P_IP, bytes(packet))
 
 
 def one_hop_on(frame):
