@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What scripts/bench was run on, and how."""
+import json
 import os
 import pathlib
 import platform
@@ -20,7 +21,16 @@ def output_of(*command):
     return done.stdout.strip()
 
 
-def environment(root, arguments):
+def flags_of(build):
+    """How that build was set up, by what Meson says of it."""
+    told = json.loads(text_of(build / "meson-info/intro-buildoptions.json", "[]"))
+    options = {each["name"]: each["value"] for each in told}
+    return " ".join(f"{name}={options[name]}" for name in (
+        "buildtype", "optimization", "b_ndebug", "b_lto", "b_sanitize", "c_args", "paranoid")
+        if options.get(name) not in (None, [], "none")) + ", assertions on"
+
+
+def environment(root, build, arguments):
     cpu = re.search(r"model name\s*: (.*)", text_of("/proc/cpuinfo"))
     holes = pathlib.Path("/sys/devices/system/cpu/vulnerabilities")
     mitigations = {f.name: text_of(f) for f in sorted(holes.glob("*"))
@@ -41,8 +51,6 @@ def environment(root, arguments):
         "versions": {name: output_of("pkg-config", "--modversion", name)
                      for name in ("libbpf", "libxdp", "libdpdk", "lwip", "ck")},
         "compiler": output_of("cc", "--version").splitlines()[0],
-        "flags": "meson --buildtype=release (-O3), assertions on",
-        "offloads": "tx csum, sg, gso, tso, VLAN off; gro on at left and right, "
-                    "off at gen0 and sink0",
+        "flags": flags_of(build),
         "load": text_of("/proc/loadavg"),
     }

@@ -50,6 +50,23 @@ def offloads(ns, dev):
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+OFFLOADS = {"tx-checksumming": "csum", "scatter-gather": "sg",
+            "tcp-segmentation-offload": "tso", "generic-segmentation-offload": "gso",
+            "generic-receive-offload": "gro", "rx-vlan-offload": "rxvlan",
+            "tx-vlan-offload": "txvlan"}
+
+
+def offloads_on():
+    """{device: those that are on}, as ethtool reads them back."""
+    found = {}
+    for ns, dev in (("gen", "gen0"), ("dut", "left"), ("dut", "right"), ("sink", "sink0")):
+        told = run(*within(ns, "ethtool", "-k", dev), capture_output=True, text=True).stdout
+        states = dict(line.split(":", 1) for line in told.splitlines()[1:])
+        found[dev] = " ".join(short for name, short in OFFLOADS.items()
+                              if states[name].split()[0] == "on") or "none"
+    return found
+
+
 def lab_up():
     atexit.register(lab_down)
     for ns in ("gen", "dut", "sink"):

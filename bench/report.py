@@ -36,11 +36,17 @@ def spread(*lists):
 
 
 def ratio(unit, ours, peer):
-    """Above 1 we are better."""
+    """Above 1 we are better; None: beside nothing there is none."""
     if unit == "lost/million":
-        return (1e6 - ours) / (1e6 - peer) if peer < 1e6 else float("inf")
-    pair = (ours, peer) if unit in ("Mpps", "Gbit/s") else (peer, ours)
-    return pair[0] / pair[1] if pair[1] else float("inf")
+        pair = (1e6 - ours, 1e6 - peer)
+    else:
+        pair = (ours, peer) if unit in ("Mpps", "Gbit/s") else (peer, ours)
+    return round(pair[0] / pair[1], 4) if pair[1] else None
+
+
+def disturbed(rounds):
+    """Rounds that stayed spoilt however often they were repeated, and were kept."""
+    return sum(s.get("foreign", 0) > FOREIGN_MAX for s in rounds)
 
 
 def peers_of(unit, samples, ours):
@@ -71,10 +77,12 @@ def objects(bench, row):
             if ours is None or theirs is None:
                 continue
             lists = [[s[key] for s in samples[n] if key in s] for n in (row.ours, peer)]
+            spoilt = disturbed(samples[row.ours]) + disturbed(samples[peer])
             yield {"bench": bench, "row": name, "unit": of, "ours": round(ours, 4),
                    "peer": peer, "peer_value": round(theirs, 4),
-                   "ratio": round(ratio(of, ours, theirs), 4),
+                   "ratio": ratio(of, ours, theirs),
                    "rounds": min(map(len, lists)), "spread": spread(*lists), **hop,
+                   **({"disturbed": spoilt} if spoilt else {}),
                    **({"remark": row.remark} if row.remark and key == "value" else {})}
     if len(samples) == 1:
         values = [s["value"] for s in samples[row.ours]]
@@ -103,10 +111,9 @@ def print_table(bench, row):
             v = median(rounds, key)
             cells.append(f"{v:{width}.1f}" if v is not None else "-".rjust(width))
         ours = samples[row.ours] and name != row.ours and not name.startswith("xmbuf")
-        cells.append(f"{ratio(row.unit, median(samples[row.ours]), median(rounds)):9.2f}"
-                     if ours else " " * 9)
-        disturbed = sum(s.get("foreign", 0) > FOREIGN_MAX for s in rounds)
-        note = f" ({disturbed} disturbed)" if disturbed else ""
+        beside = ratio(row.unit, median(samples[row.ours]), median(rounds)) if ours else None
+        cells.append(" " * 9 if beside is None else f"{beside:9.2f}")
+        note = f" ({disturbed(rounds)} disturbed)" if disturbed(rounds) else ""
         print(f"  {name:15}{''.join(cells)}  {len(rounds)}{note}", flush=True)
     remark, distance = row.remark, hop_ns(row)
     if distance is not None:
