@@ -6,7 +6,7 @@ import json
 import subprocess
 import tempfile
 
-from lab import ROOT, Lab, expect, expect_words, main
+from lab import ROOT, STOP_S, Lab, expect, expect_words, main
 from load import expect_ping
 
 # Each makes one account wrong.
@@ -28,7 +28,7 @@ def say(command, text):
         file.write(text)
         file.flush()
         return subprocess.run([ROOT / "scripts/demo-report", command, file.name],
-                              capture_output=True, text=True, timeout=20)
+                              capture_output=True, text=True, timeout=STOP_S)
 
 
 def lines(*objects):

@@ -3,9 +3,9 @@
 """Frame for frame through xmbuf forward: tagged, jumbo, cut short, swapped."""
 from frames import (ETH_P_8021AD, ETH_P_8021Q, ETH_P_IP, ETH_P_IPV6, ETH_P_LOCAL, ETHER_LEN, TCP,
                     UDP, Wire, ether, expect_equal, ip_packet, noise, pass_through)
-from lab import Lab, drops_of, expect, main, port, report
+from lab import Lab, drops_of, expect, main, port, report, sent_by
 
-SEED = 20
+SEED, BATCH = 20, 64
 Q_TAG, AD_TAG = (ETH_P_8021Q, 0x6123), (ETH_P_8021AD, 0xA456)
 # A tag that is cut off is nothing a receiving kernel shows to anybody.
 TAGGED_MIN = ETHER_LEN + 6
@@ -77,6 +77,8 @@ def drop_drops_all_of_it_by_name():
         with client, server:
             for frame in frames:
                 client.send(frame)
+            forward.wait_until(lambda o: o["handler"]["handler_drop"] >= len(frames),
+                               "all frames")
             expect(server.rest(), [], "frames that came out")
         final = forward.finish()
         expect(final["handler"]["handler_drop"], len(frames), "frames dropped by the handler")
@@ -90,6 +92,8 @@ def other_traffic_is_left_to_the_kernel():
         with client, server:
             for frame in frames:
                 client.send(frame)
+            forward.wait_until(lambda o: port(o, "left")["program"]["passed"] >= len(frames),
+                               "all frames")
             expect(server.rest(), [], "frames that came out")
         program = port(forward.finish(), "left")["program"]
         expect((program["matched"], program["passed"]), (0, len(frames)), "matched and passed")
@@ -123,21 +127,29 @@ def is_shown(frame):
     return kind not in (ETH_P_8021Q, ETH_P_8021AD) or len(frame) >= TAGGED_MIN
 
 
+def is_through(json_object, cnt):
+    """So many were seen, and what is not for the kernel was sent on."""
+    program = port(json_object, "left")["program"]
+    return program["matched"] + program["passed"] >= cnt and \
+        sent_by(json_object) >= program["matched"]
+
+
 def broken_frames_pass(match):
     frames = list(broken_frames())
     with Lab(offloads="csum") as lab:
         lab.pin_neighbours()
         before = lab.counters()
-        with lab.forward("--match", match) as forward:
+        with lab.forward("--match", match, interval=0.02) as forward:
             client, server = wires(lab)
             with client, server:
-                came = []
-                for i in range(0, len(frames), 64):
-                    for frame in frames[i:i + 64]:
+                for i in range(0, len(frames), BATCH):
+                    for frame in frames[i:i + BATCH]:
                         client.send(frame)
-                    came += server.rest(0.02)
-                came += server.rest()
-            final = forward.finish()
+                    cnt = min(i + BATCH, len(frames))
+                    forward.wait_until(lambda o, cnt=cnt: is_through(o, cnt), f"{cnt} frames")
+                final = forward.finish()
+                lab.await_counted(before, "server0", final["packets"]["out"], ["rx_packets"])
+                came = server.rest()
         counted = lab.counted_since(before)
         program = port(final, "left")["program"]
         expect(program["matched"] + program["passed"], len(frames), "frames seen")

@@ -8,19 +8,19 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 
 from gate_lab import BPFFS, GateLab, Stack
-from lab import XMBUF, expect, expect_words, main, port, report, wait_for
+from lab import STOP_S, XMBUF, expect, expect_words, main, port, report, sent_by, wait_for
 from load import UDP_PORT, Udp, expect_ping
 
 GATE = ("--on-exit", "drop")
+LOAD = 1000
 OTHER_PORT = UDP_PORT + 3
 
 
 def kill(forward):
     forward.process.kill()
-    forward.process.wait(20)
+    forward.process.wait(STOP_S)
     forward.final = {"type": "killed"}
     forward.lab.switch_back()
 
@@ -29,12 +29,14 @@ def kill(forward):
 def killed(lab, *options):
     """What a forward with a gate leaves when it is killed under load."""
     lab.pin_neighbours()
-    with Stack(lab) as stack, Udp(lab, pause=0.0005):
+    with Stack(lab) as stack, Udp(lab, pause=0.0005) as udp:
         with lab.forward(*GATE, *options) as forward:
             lab.keeps_program = True
             stack.read()
             stack.expect_nothing(UDP_PORT, 0.3)
             kill(forward)
+        udp.wait_sent(LOAD)
+        stack.load = udp
         yield stack
 
 
@@ -59,12 +61,14 @@ def nothing_passes_between(mode):
         expect((lab.pinned(), lab.program()), (2, program), "gates and program after SIGKILL")
         with lab.forward(*GATE, "--xdp", mode) as forward:
             stack.expect_nothing(UDP_PORT, 0.3)
+            forward.wait_until(lambda o: sent_by(o) >= LOAD, "load")
             final = forward.finish()
         count = dropped_of(forward.said())
         report.note(f"{mode}: a gate dropped {count[0]} packets until a successor came")
         if count[0] < 100 or port(final, "right")["sent"] < 100:
             raise AssertionError(f"there was no load: {forward.said()}")
         stack.expect_nothing(UDP_PORT, 0.3)
+        stack.load.wait_sent(LOAD)
         expect(expect_opened(lab, stack) > 100, True, "drops after a clean end")
 
 
@@ -100,7 +104,7 @@ def what_sigkill_left_off_is_said_by_the_next_start_and_by_detach():
             expect_words(forward.said(), "not by SIGKILL: then `ethtool -K left rx-vlan-hw-parse")
             lab.keeps_program = True
             forward.process.kill()
-            forward.process.wait(20)
+            forward.process.wait(STOP_S)
             forward.final = {"type": "killed"}
         # From here on this is how the devices are, until somebody does as is said.
         lab.before = lab.settings()
@@ -198,12 +202,13 @@ def every_signal_leaves_it_closed():
 def queues_without_a_socket_are_closed_too():
     with GateLab(queues=2) as lab:
         lab.pin_neighbours()
+        before = lab.counters()
         with Stack(lab) as stack, lab.forward(*GATE, "--queues", "1") as forward:
             lab.keeps_program = True
             for _ in range(256):
                 with lab.socket("client", 2, 2) as sender:
                     sender.sendto(b"x", ("10.99.0.2", UDP_PORT))
-            time.sleep(0.2)
+            lab.await_counted(before, "client0", 256)
             stack.expect_nothing(UDP_PORT)
             program = port(forward.finish(), "left")["program"]
             expect(program["matched"] + program["gate_drop"], 256, f"flows of {program}")
@@ -220,12 +225,12 @@ def gates_of_several_labs_come_and_go_at_once():
             running = [lab.start("fwd", *command, stdout=subprocess.DEVNULL,
                                  stderr=subprocess.PIPE, text=True) for lab in (one, two)]
             for process in running:
-                said = process.communicate(timeout=20)[1]
+                said = process.communicate(timeout=STOP_S)[1]
                 expect(process.returncode, 0, f"exit status, having said: {said}")
             expect(one.pinned(), 4, "gates of both")
             opening = [lab.start("fwd", XMBUF, "detach", "left", "right",
                                  stdout=subprocess.DEVNULL) for lab in (one, two)]
-            expect([process.wait(20) for process in opening], [0, 0], "exit status of detach")
+            expect([process.wait(STOP_S) for process in opening], [0, 0], "exit status of detach")
             expect(one.pinned(), 0, "gates of both")
 
 
@@ -236,7 +241,7 @@ def a_deleted_device_takes_its_gate_along():
             subprocess.run(["ip", "-n", lab.ns("fwd"), "link", "del", "right"], check=True)
             lab.keeps_program = True
             lab.before.pop("right")
-            forward.finish(sig=None, code=1, seconds=10)
+            forward.finish(sig=None, code=1)
         expect(lab.pinned(), 1, "gates: of left only")
         lab.detach("left")
 

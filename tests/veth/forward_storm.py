@@ -12,14 +12,14 @@ import random
 import subprocess
 import time
 
-from forward_life import load
+from forward_life import expect_first_ping, load
 from lab import PLACE, Lab, drops_of, expect, expect_words, main, report
 from load import expect_ping
 
 FLAPS, DELETIONS, MOVES = 1000, 200, 200
 MODES = ((), ("--mode", "pipeline", "--workers", "2"))
 LOST = {"client0": "left", "server0": "right"}  # a pair goes as one
-END_S = 3
+END_S = 30  # of a process that hangs
 
 
 def odd_moment(rng, most_s=0.03):
@@ -38,6 +38,7 @@ def flaps(cnt, mode):
                 odd_moment(rng)
         expect(forward.process.poll(), None, f"exit status, having said {forward.said()}")
         lab.pin_neighbours()
+        expect_first_ping(lab)
         expect_ping(lab, 50)
         final = forward.finish()
         expect_words(forward.said(), "the link is down", "the link is up again")
@@ -45,11 +46,7 @@ def flaps(cnt, mode):
 
 
 def expect_end(forward, words):
-    start = time.monotonic()
-    final = forward.finish(sig=None, code=1, seconds=END_S + 7)
-    took = time.monotonic() - start
-    if took > END_S:
-        raise AssertionError(f"it took {took:.1f} s to end")
+    final = forward.finish(sig=None, code=1, seconds=END_S)
     expect_words(forward.said(), *words)
     return final
 

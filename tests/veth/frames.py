@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Frames made byte by byte, sent and received by AF_PACKET."""
+import errno
 import random
 import socket
 import struct
 
-from lab import PLACE
+from lab import PLACE, WAIT_S, wait_for
 
 ETH_P_ALL, ETH_P_IP, ETH_P_IPV6 = 0x0003, 0x0800, 0x86DD
 ETH_P_8021Q, ETH_P_8021AD = 0x8100, 0x88A8
@@ -82,7 +83,16 @@ class Wire:
         self.socket.close()
 
     def send(self, frame):
-        self.socket.send(frame)
+        """Wait while the device has no room."""
+        def is_sent():
+            try:
+                self.socket.send(frame)
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                return False
+            return True
+        wait_for(is_sent, "room to send")
 
     def receive_one(self, timeout):
         """One frame as it was on the wire: the kernel takes the outer tag out."""
@@ -100,7 +110,7 @@ class Wire:
                     frame = frame[:12] + struct.pack("!HH", tpid, tci) + frame[12:]
             return frame
 
-    def receive(self, cnt, timeout=5):
+    def receive(self, cnt, timeout=WAIT_S):
         frames = []
         while len(frames) < cnt:
             try:

@@ -12,7 +12,7 @@ import socket
 import struct
 import time
 
-from lab import XMBUF, Lab, Skip, expect, libc
+from lab import STOP_S, WAIT_S, XMBUF, Lab, Skip, expect, libc
 
 BPFFS = pathlib.Path("/sys/fs/bpf")
 PINNED = BPFFS / "xmbuf"
@@ -77,7 +77,7 @@ class GateLab(Lab):
         return settings[dev]["program"]["id"] if settings[dev]["program"] else None
 
     def detach(self, *devices, code=0, prefix=()):
-        done = self.run("fwd", *prefix, XMBUF, "detach", *devices, check=False, timeout=20)
+        done = self.run("fwd", *prefix, XMBUF, "detach", *devices, check=False, timeout=STOP_S)
         expect(done.returncode, code, f"exit status of detach: {done.stdout}{done.stderr}")
         return done.stdout + done.stderr
 
@@ -125,7 +125,7 @@ class Stack:
                 return
             time.sleep(0.005)
 
-    def expect_some(self, port, seconds=2):
+    def expect_some(self, port, seconds=WAIT_S):
         end = time.monotonic() + seconds
         while not self.read().get(port, 0):
             if time.monotonic() > end:

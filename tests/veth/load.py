@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Traffic for a lab: ping, iperf3, and senders of our own that count exactly."""
+import contextlib
 import json
 import re
 import socket
@@ -7,7 +8,7 @@ import subprocess
 import threading
 import time
 
-from lab import CLIENT_IP, SERVER_IP, expect, wait_for
+from lab import CLIENT_IP, COMMAND_S, SERVER_IP, WAIT_S, expect, wait_for
 
 SOL_UDP, UDP_SEGMENT = 17, 103
 UDP_PORT, TCP_PORT, IPERF_PORT = 4000, 4001, 5201
@@ -15,7 +16,7 @@ SEGMENTS = 40
 ADDRESS = {"client": CLIENT_IP, "server": SERVER_IP}
 
 
-def ping(lab, *options, where="client", to=None, seconds=30):
+def ping(lab, *options, where="client", to=None, seconds=COMMAND_S):
     """{sent, received, rtt_ms}; a lost packet is no error of ping's."""
     to = to or ADDRESS["server" if where == "client" else "client"]
     done = lab.run(where, "ping", "-n", "-q", *options, to, check=False, timeout=seconds)
@@ -27,8 +28,26 @@ def ping(lab, *options, where="client", to=None, seconds=30):
             "rtt_ms": float(rtt[1]) if rtt else None}
 
 
+def echo_replies(lab, where):
+    """All that ever came to this end."""
+    text = lab.run(where, "cat", "/proc/net/snmp").stdout
+    names, values = (line.split() for line in text.splitlines() if line.startswith("Icmp:"))
+    return int(dict(zip(names, values))["InEchoReps"])
+
+
+def ping_all(lab, *options, where="client", **more):
+    """The same, but replies count that come when ping has gone, which waits for
+    the last ones no longer than two round trips."""
+    before = echo_replies(lab, where)
+    got = ping(lab, *options, where=where, **more)
+    with contextlib.suppress(AssertionError):
+        wait_for(lambda: echo_replies(lab, where) - before >= got["sent"], "replies")
+    got["received"] = echo_replies(lab, where) - before
+    return got
+
+
 def expect_ping(lab, cnt=20, *options, **more):
-    got = ping(lab, "-c", cnt, "-i", "0.01", "-W", "2", *options, **more)
+    got = ping_all(lab, "-c", cnt, "-i", "0.01", "-W", "30", *options, **more)
     expect((got["sent"], got["received"]), (cnt, cnt), "pings sent and answered")
     return got
 
@@ -40,11 +59,11 @@ def iperf(lab, *options, seconds=5, to=SERVER_IP, server="server"):
     wait_for(lambda: "LISTEN" in lab.run(
         server, "ss", "-Hltn", f"sport = :{IPERF_PORT}").stdout, "iperf3's server")
     done = lab.run("client", "iperf3", "-J", "-c", to, "-p", IPERF_PORT, "-t", seconds,
-                   *options, check=False, timeout=seconds + 30)
+                   *options, check=False, timeout=seconds + COMMAND_S)
     result = json.loads(done.stdout)
     if "error" in result:
         raise AssertionError(f"iperf3: {result['error']}")
-    listener.wait(10)
+    listener.wait(WAIT_S)
     return result["end"]["sum_received"]["bytes"]
 
 
@@ -64,6 +83,7 @@ class Udp:
         sink.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sink.bind(("", UDP_PORT))
         lab.kept.append(sink)
+        self.sink = sink
         self.socket = lab.socket(where, socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.setsockopt(SOL_UDP, UDP_SEGMENT, data_len)
         self.data = bytes(data_len * SEGMENTS)
@@ -89,12 +109,38 @@ class Udp:
         self.thread.start()
         return self
 
+    def wait_sent(self, cnt):
+        """Until it has sent so many more."""
+        wanted = self.sent + cnt
+        wait_for(lambda: self.sent >= wanted or self.error, f"{cnt} datagrams to be sent")
+
     def __exit__(self, *_):
         self.is_ended.set()
         self.thread.join()
         self.socket.close()
         if self.error:
             raise AssertionError(f"sending: {self.error}")
+
+
+class Paced(Udp):
+    """Datagrams of which no more than a window are not yet seen by taken().
+
+    However long the far end is not run, no queue on the way is full.
+    """
+
+    def __init__(self, lab, taken, where="client", window=4 * SEGMENTS, **more):
+        super().__init__(lab, where, **more)
+        self.taken, self.window = taken, window
+
+    def send(self):
+        while not self.is_ended.is_set():
+            if self.sent + SEGMENTS - self.taken() > self.window:
+                time.sleep(0.001)
+                continue
+            self.socket.sendto(self.data, self.to)
+            self.sent += SEGMENTS
+            if self.pause:
+                time.sleep(self.pause)
 
 
 class Tcp:
@@ -109,7 +155,7 @@ class Tcp:
         self.listener.bind(("", TCP_PORT))
         self.listener.listen()
         self.sender = lab.socket(where, socket.AF_INET, socket.SOCK_STREAM)
-        self.sender.settimeout(5)
+        self.sender.settimeout(WAIT_S)
         self.to = (ADDRESS[other], TCP_PORT)
         self.threads = []
 

@@ -5,23 +5,24 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 
 from forward_program import TheirProgram, user_object
 from gate_lab import BPFFS, GateLab
-from lab import ROOT, SERVER_IP, XMBUF, Lab, expect, expect_words, main, wait_for
+from lab import (COMMAND_S, ROOT, SERVER_IP, STOP_S, XMBUF, Lab, expect, expect_words, main,
+                 wait_for)
 
 PAGES = ROOT / "docs/man"
 BUILD = pathlib.Path(XMBUF).parents[2]
-SECONDS = 4
 DEVICES = {"eth0": "left", "eth1": "right"}
 
 
 def said(*arguments):
     return subprocess.run([XMBUF, *arguments], check=True, capture_output=True, text=True,
-                          timeout=20).stdout
+                          timeout=STOP_S).stdout
 
 
 def page(name):
@@ -83,7 +84,7 @@ def the_commands_are_those_of_the_help():
 def all_pages_are_installed():
     with tempfile.TemporaryDirectory(prefix="xmbuf-man-") as name:
         subprocess.run(["meson", "install", "-C", BUILD, "--no-rebuild", "--quiet",
-                        "--destdir", name], check=True, timeout=60)
+                        "--destdir", name], check=True, timeout=COMMAND_S)
         found = sorted(path.name for path in pathlib.Path(name).glob("**/man/man1/*.1"))
     expect(found, sorted(path.name for path in PAGES.glob("*.1")), "pages that are installed")
 
@@ -95,14 +96,14 @@ def shell(command, **options):
 
 def the_examples_of_xmbuf_print_what_they_say():
     for command in examples("xmbuf.1"):
-        done = subprocess.run(**shell(command), capture_output=True, text=True, timeout=20)
+        done = subprocess.run(**shell(command), capture_output=True, text=True, timeout=STOP_S)
         expect((done.returncode, done.stderr), (0, ""), command)
         expect_words(done.stdout, "xmbuf")
 
 
 def pings(lab):
     return lab.run("client", "ping", "-c", "1", "-W", "1", SERVER_IP, check=False,
-                   timeout=10).returncode == 0
+                   timeout=STOP_S).returncode == 0
 
 
 def took(lab, port):
@@ -126,7 +127,7 @@ def took(lab, port):
 def drive(lab, command):
     """What the example is for, seen from the two ends."""
     if "--match 'port 53'" in command:
-        wait_for(lambda: took(lab, 53), f"a packet to port 53 through {command}", SECONDS)
+        wait_for(lambda: took(lab, 53), f"a packet to port 53 through {command}")
         expect((took(lab, 54), pings(lab)), (False, False), "other packets")
     elif "macswap" in command:
         # What comes out of right carries the client's own address as its
@@ -135,10 +136,10 @@ def drive(lab, command):
         before = lab.counters()
         wait_for(lambda: pings(lab) or
                  lab.counted_since(before)["server0"]["rx_packets"] > 0,
-                 f"a packet through {command}", SECONDS)
+                 f"a packet through {command}")
         expect(pings(lab), False, "a ping answered")
     else:
-        wait_for(lambda: pings(lab), f"a ping through {command}", SECONDS)
+        wait_for(lambda: pings(lab), f"a ping through {command}")
 
 
 def with_our_devices(command):
@@ -164,7 +165,7 @@ def expect_closed(lab, command):
 
 def run_example(command):
     typed = with_our_devices(command)
-    typed = typed.replace("xmbuf forward", f"exec xmbuf forward --duration {SECONDS}", 1)
+    typed = typed.replace("xmbuf forward", "exec xmbuf forward", 1)
     kind = GateLab if "--on-exit" in command or "--xskmap" in command else Lab
     with tempfile.TemporaryDirectory(prefix="xmbuf-man-") as name, kind() as lab:
         lab.pin_neighbours()
@@ -173,11 +174,12 @@ def run_example(command):
                         stderr=subprocess.PIPE)
         running = lab.start("fwd", *options.pop("args"), **options)
         drive(lab, command)
-        out, words = running.communicate(timeout=SECONDS + 20)
+        running.send_signal(signal.SIGINT)
+        out, words = running.communicate(timeout=STOP_S)
         expect(running.returncode, 0, f"status of {typed}, having said: {words}\n")
         if "--json" in command:
             done = subprocess.run([ROOT / "scripts/demo-report", "summary", "run.json"],
-                                  cwd=name, capture_output=True, text=True, timeout=20)
+                                  cwd=name, capture_output=True, text=True, timeout=STOP_S)
             expect(done.returncode, 0, f"status of the summary: {done.stdout}{done.stderr}")
         else:
             expect_words(out, "ledger: balanced, 0 frames missing", "without a name: 0",
@@ -195,7 +197,7 @@ def the_examples_of_detach_open_what_forward_closed():
                                                  ["left: gate opened", "right: gate opened"])):
             options = shell(command, text=True, stdout=subprocess.PIPE)
             process = lab.start("fwd", *options.pop("args"), **options)
-            out, _ = process.communicate(timeout=20)
+            out, _ = process.communicate(timeout=STOP_S)
             expect(process.returncode, 0, f"status of {command}")
             expect_words(out, *words)
             expect(len(out.split()) > 1, True, f"two devices: {out}")

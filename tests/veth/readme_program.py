@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 
-from lab import ROOT, SERVER_IP, XMBUF, Lab, expect, expect_words, main, wait_for
+from lab import COMMAND_S, ROOT, SERVER_IP, STOP_S, XMBUF, Lab, expect, expect_words, main, wait_for
 from load import expect_ping
 
 SOURCE = ROOT / "docs/example/filter.c"
@@ -20,7 +20,7 @@ DISCARD, OTHER, DATAGRAMS = 9, 10, 25
 
 def command(*arguments, **options):
     done = subprocess.run(list(map(str, arguments)), stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, timeout=100, **options)
+                          stderr=subprocess.STDOUT, text=True, timeout=COMMAND_S, **options)
     expect(done.returncode, 0, f"status of {shlex.join(map(str, arguments))}: {done.stdout}")
     return done.stdout
 
@@ -69,7 +69,7 @@ def it_compiles_with_pkg_config_alone_and_filters():
         running = lab.start("fwd", program, "left", "right", env=env, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         wait_for(lambda: lab.run("client", "ping", "-c", "1", "-W", "1", SERVER_IP,
-                                 check=False).returncode == 0, "the first ping", 20)
+                                 check=False).returncode == 0, "the first ping")
         expect_ping(lab)
         before = arrived(lab)
         send(lab, OTHER)
@@ -78,7 +78,7 @@ def it_compiles_with_pkg_config_alone_and_filters():
         expect_ping(lab)    # what was sent before has passed, if it passes
         expect(arrived(lab), before + DATAGRAMS, "datagrams that arrived, port 9's not among them")
         running.send_signal(signal.SIGINT)
-        out, words = running.communicate(timeout=20)
+        out, words = running.communicate(timeout=STOP_S)
         expect(running.returncode, 0, f"exit status, having said: {words}\n")
         last = re.fullmatch(r"forwarded (\d+), dropped (\d+)", out.splitlines()[-1])
         expect(int(last[2]), DATAGRAMS, "packets that the program says it dropped")
@@ -89,7 +89,7 @@ def it_says_why_it_cannot_start():
     with tempfile.TemporaryDirectory(prefix="xmbuf-readme-") as name, Lab() as lab:
         program, env = compiled(pathlib.Path(name))
         done = subprocess.run(lab.command("fwd", [program, "left", "nowhere0"]), env=env,
-                              capture_output=True, text=True, timeout=20)
+                              capture_output=True, text=True, timeout=STOP_S)
         expect(done.returncode, 1, "exit status")
         expect_words(done.stderr, "nowhere0", "none of this name")
         lab.expect_untouched()

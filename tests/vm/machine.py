@@ -15,7 +15,7 @@ END = re.compile(r"^xmbuf-vm: end (\d+)", re.M)
 APPLETS = ["sh", "mount", "insmod", "ip", "cat", "echo", "mkdir", "poweroff",
            "sleep", "grep", "ln", "uname", "mke2fs", "nsenter", "test"]
 UP = "xmbuf-vm: up"
-BOOT_LIMIT_S, BOOTS_MAX = 60, 3
+BOOT_LIMIT_S, BOOTS_MAX = 180, 3
 MODULE_SUFFIXES = (".ko", ".ko.xz")
 
 
