@@ -40,10 +40,11 @@
 enum {
 	QUEUE_CNT = 2,
 	THREAD_MAX = 64,
-	TIME_LIMIT_S = 100,
+	TIME_LIMIT_S = 600,
 	FLOW_CNT = 64,
 	KEEP_EACH = 7,
 	MS_DEFAULT = 3000,
+	WAIT_MS = 60000, /* for what must come */
 };
 
 enum { LEFT, RIGHT };
@@ -68,7 +69,8 @@ static struct sender senders[2];
 static _Atomic bool is_over;
 static uint64_t run_ms = MS_DEFAULT;
 static struct xmb_engine_report last;
-static uint32_t report_cnt;
+static _Atomic uint32_t report_cnt;
+static _Atomic uint64_t matched_cnt; /* by the programs, as reported */
 
 static void fail(const char *what)
 {
@@ -193,6 +195,12 @@ static void *send_packets(void *arg)
 	return NULL;
 }
 
+static bool have_arrived(void)
+{
+	return atomic_load(&matched_cnt) >= senders[0].sent + senders[1].sent &&
+	       atomic_load(&report_cnt) >= run_ms / 50;
+}
+
 static void *stop_later(void *arg)
 {
 	(void)arg;
@@ -201,7 +209,8 @@ static void *stop_later(void *arg)
 	for (int i = 0; i < 2; i++)
 		pthread_join(senders[i].thread, NULL);
 	/* What is on its way arrives before the programs are detached. */
-	usleep(300000);
+	for (int i = 0; i < WAIT_MS && !have_arrived(); i++)
+		usleep(1000);
 	xmb_engine_stop(engine);
 	return NULL;
 }
@@ -270,8 +279,13 @@ static void handle(void *arg, struct xmb_burst *burst)
 
 static void on_report(void *arg, const struct xmb_engine_report *report)
 {
+	uint64_t matched = 0;
+
 	(void)arg;
-	report_cnt++;
+	for (uint32_t p = 0; p < report->port_cnt; p++)
+		matched += report->ports[p].prog[XMB_PROG_MATCHED];
+	atomic_store(&matched_cnt, matched);
+	atomic_fetch_add(&report_cnt, 1);
 	last = *report;
 }
 
@@ -297,6 +311,11 @@ static void check_end(int err)
 
 	for (uint32_t i = 0; i < thread_cnt; i++)
 		kept += !xmb_multibuf_is_empty(&keepers[i].mb);
+	/* The last ones may come a moment later. */
+	for (int i = 0; i < WAIT_MS && sent > seen + drops() + kept; i++) {
+		usleep(1000);
+		seen += tap_seen(senders[0].fd) + tap_seen(senders[1].fd);
+	}
 	printf("%lu packets sent, %lu forwarded, %lu dropped by name, %u kept; "
 	       "%u threads, %u reports\n",
 	       sent, seen, drops(), kept, thread_cnt, report_cnt);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "engine_lab.h"
 
+#include "engine/engine_priv.h"
+
 #include <linux/if_packet.h>
 #include <pthread.h>
 #include <sys/socket.h>
@@ -50,12 +52,24 @@ void engine_create(void)
 
 static void (*traffic_now)(void);
 
+/* All data threads are there, and had nothing to do. */
+static bool have_slept(void)
+{
+	const struct xmb_engine *engine = el.engine;
+
+	for (uint32_t i = 0; i < engine->worker_cnt; i++)
+		if (!xmb_counter_read(
+			    &engine->workers[i].counters[XMB_WORKER_SLEEPS]))
+			return false;
+	return true;
+}
+
 static void *run_traffic(void *arg)
 {
 	(void)arg;
-	/* From the first report on the data threads are there, and idle. */
-	for (int i = 0; i < WAIT_MS && !atomic_load(&el.tick_cnt); i++)
-		usleep(1000);
+	/* And there is a report, unless these are rare. */
+	await(have_slept() && (atomic_load(&el.tick_cnt) > 0 ||
+			       el.opts.tick_ns > XMB_NS_PER_S));
 	traffic_now();
 	xmb_engine_stop(el.engine);
 	return NULL;
@@ -84,13 +98,50 @@ int engine_run_with(void (*traffic)(void))
 	traffic_now = traffic;
 	el.final_cnt = 0;
 	atomic_store(&el.tick_cnt, 0);
+	atomic_store(&el.has_ended, false);
 	cr_assert(eq(int, pthread_create(&thread, NULL, run_traffic, NULL), 0));
 	err = xmb_engine_run(el.engine);
+	atomic_store(&el.has_ended, true);
 	pthread_join(thread, NULL);
 	check_last();
 	xmb_engine_destroy(el.engine);
 	el.engine = NULL;
 	return err;
+}
+
+void await_end(void)
+{
+	await(atomic_load(&el.has_ended));
+}
+
+uint64_t port_now(int port, enum xmb_xsk_counter which)
+{
+	const struct xmb_port *of = el.engine->ports[port];
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < xmb_port_queue_cnt(of); i++)
+		n += lab_counter(xmb_port_xsk(of, i), which);
+	return n;
+}
+
+uint64_t worker_now(enum xmb_worker_counter which)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < el.engine->worker_cnt; i++)
+		n += xmb_counter_read(&el.engine->workers[i].counters[which]);
+	return n;
+}
+
+uint64_t matched_now(void)
+{
+	uint64_t values[XMB_PROG_COUNTER_CNT], n = 0;
+
+	for (uint32_t p = 0; p < el.opts.port_cnt; p++) {
+		xmb_port_prog_stats(el.engine->ports[p], values);
+		n += values[XMB_PROG_MATCHED];
+	}
+	return n;
 }
 
 uint64_t port_counter(int port, enum xmb_xsk_counter which)
@@ -137,4 +188,12 @@ uint32_t tap_seen(int fd)
 	cr_expect(eq(int, getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, &stats,
 				     &len), 0));
 	return stats.tp_packets;
+}
+
+uint32_t tap_sees(int fd, uint64_t cnt)
+{
+	uint32_t seen = 0;
+
+	await((seen += tap_seen(fd)) >= cnt);
+	return seen;
 }

@@ -22,6 +22,7 @@ struct engine_lab {
 	struct xmb_engine *engine;
 	int ltap, rtap;
 	_Atomic int tick_cnt;
+	_Atomic bool has_ended;
 	int final_cnt;
 	struct xmb_engine_report last;
 };
@@ -44,6 +45,14 @@ void engine_create(void);
  */
 int engine_run_with(void (*traffic)(void));
 
+/* For traffic() that ends the engine itself: wait until it has. */
+void await_end(void);
+
+/* While it runs: of a port; of all data threads; packets that programs took. */
+uint64_t port_now(int port, enum xmb_xsk_counter which);
+uint64_t worker_now(enum xmb_worker_counter which);
+uint64_t matched_now(void);
+
 /* Of the last report: of a port, of the workers, of all drops by name. */
 uint64_t port_counter(int port, enum xmb_xsk_counter which);
 uint64_t worker_counter(enum xmb_worker_counter which);
@@ -62,5 +71,8 @@ void expect_passes_back(size_t len, uint32_t tag);
 
 /* Packets that a tap was handed since it was last asked, lost ones too. */
 uint32_t tap_seen(int fd);
+
+/* The same when they are cnt, or do not come any more. */
+uint32_t tap_sees(int fd, uint64_t cnt);
 
 #endif /* XMBUF_TESTS_VETH_ENGINE_LAB_H */

@@ -191,9 +191,19 @@ void send_from_peer(uint16_t type, int cnt)
 
 	frame[12] = (uint8_t)(type >> 8);
 	frame[13] = (uint8_t)type;
-	for (int i = 0; i < cnt; i++)
-		cr_assert(eq(int, (int)write(fd, frame, sizeof(frame)),
-			     (int)sizeof(frame)));
+	for (int i = 0; i < cnt; i++) {
+		ssize_t len = -1;
+
+		/* Wait while the device has no room. */
+		for (int ms = 0; len < 0 && ms < WAIT_MS; ms++) {
+			len = write(fd, frame, sizeof(frame));
+			if (len < 0 && errno != ENOBUFS && errno != EAGAIN)
+				break;
+			if (len < 0)
+				usleep(1000);
+		}
+		cr_assert(eq(int, (int)len, (int)sizeof(frame)));
+	}
 	close(fd);
 }
 

@@ -23,7 +23,7 @@
 
 enum {
 	LINE_LEN = 512,
-	WAIT_MS = 3000,
+	WAIT_MS = 30000,     /* for what must come, however slow the machine */
 	LINK_PROBE_LEN = 16, /* by which lib/prog asks whether links exist */
 };
 

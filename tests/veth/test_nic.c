@@ -21,7 +21,7 @@
 
 enum { NO_IFINDEX = 9999, NOBODY = 65534 };
 
-TestSuite(nic, .init = lab_setup, .timeout = 20);
+TestSuite(nic, .init = lab_setup, .timeout = 300);
 
 /* What the older ioctl says: an oracle that shares no code with the library. */
 static bool strips_vlan(const char *dev)

@@ -11,9 +11,9 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 
-enum { FLOOD_MS = 400 };
+enum { FLOOD_MS = 400, SENT_MIN = 1000, PASSED_MIN = 100 };
 
-TestSuite(pipeline_life, .init = xsk_lab_setup, .timeout = 60);
+TestSuite(pipeline_life, .init = xsk_lab_setup, .timeout = 300);
 
 static void expect_no_engine(const char *part)
 {
@@ -90,6 +90,7 @@ Test(pipeline_life, an_engine_that_never_ran_gives_all_back)
 
 static _Atomic bool is_over;
 static _Atomic uint64_t sent_cnt;
+static bool (*is_flooded)(void); /* it was enough */
 
 static void *flood(void *arg)
 {
@@ -113,6 +114,7 @@ static void stop_in_full_flood(void)
 	for (int i = 0; i < 2; i++)
 		pthread_create(&threads[i], NULL, flood, &fds[i]);
 	usleep(FLOOD_MS * 1000);
+	await(is_flooded());
 	xmb_engine_stop(el.engine);
 	usleep(FLOOD_MS * 1000);
 	atomic_store(&is_over, true);
@@ -133,6 +135,12 @@ static void now_and_then_slow(void *arg, struct xmb_burst *burst)
 			burst->to[i] = XMB_TO_DROP;
 }
 
+static bool has_passed(void)
+{
+	return atomic_load(&sent_cnt) > SENT_MIN &&
+	       port_now(LEFT, XMB_XSK_TX_PACKETS) > PASSED_MIN;
+}
+
 static void run_flood(bool is_split, enum xmb_full_policy full)
 {
 	pipeline_setup(3);
@@ -140,9 +148,10 @@ static void run_flood(bool is_split, enum xmb_full_policy full)
 	el.opts.full = full;
 	el.opts.pipe_cnt = 128;
 	el.opts.handler = now_and_then_slow;
+	is_flooded = has_passed;
 	cr_expect(eq(int, engine_run_with(stop_in_full_flood), 0));
-	cr_expect(gt(u64, sent_cnt, 1000));
-	cr_expect(gt(u64, port_counter(LEFT, XMB_XSK_TX_PACKETS), 100));
+	cr_expect(gt(u64, sent_cnt, SENT_MIN));
+	cr_expect(gt(u64, port_counter(LEFT, XMB_XSK_TX_PACKETS), PASSED_MIN));
 	cr_expect(eq(i64, el.last.ledger.free, 8192));
 	expect_in_is_out_and_drops();
 }
@@ -169,12 +178,20 @@ Test(pipeline_life, a_stop_under_load_finds_all_halves)
 
 static _Atomic bool was_held;
 
-/* One worker sleeps through the end of the engine. */
+/* One worker sleeps until the dispatchers have ended without it. */
 static void sleep_once(void *arg, struct xmb_burst *burst)
 {
 	pass(arg, burst);
-	if (burst->part != XMB_PART_HEADER && !atomic_exchange(&was_held, true))
-		usleep(900000);
+	if (burst->part == XMB_PART_HEADER || atomic_exchange(&was_held, true))
+		return;
+	while (atomic_load(&burst->worker->command) == WORKER_RUN)
+		usleep(1000);
+}
+
+static bool has_come_since(void)
+{
+	return atomic_load(&was_held) &&
+	       port_now(LEFT, XMB_XSK_RX_PACKETS) > SENT_MIN;
 }
 
 static void run_hung(bool is_split)
@@ -184,6 +201,7 @@ static void run_hung(bool is_split)
 	el.opts.full = is_split ? XMB_FULL_DROP_NEWEST : XMB_FULL_DROP_OLDEST;
 	el.opts.pipe_cnt = 32;
 	el.opts.handler = sleep_once;
+	is_flooded = has_come_since;
 	cr_expect(eq(int, engine_run_with(stop_in_full_flood), 0));
 	cr_expect(gt(u64, worker_counter(XMB_WORKER_LEFT_IN_PIPE), 0));
 	cr_expect(eq(i64, el.last.ledger.free, 8192));

@@ -12,7 +12,7 @@
 
 enum { HOLD_MS = 100, CNT = 600, BATCH = 60, FLOWS = 12 };
 
-TestSuite(pipeline_split, .init = xsk_lab_setup, .timeout = 60);
+TestSuite(pipeline_split, .init = xsk_lab_setup, .timeout = 300);
 
 static struct flow_log logs[2];
 static _Atomic uintptr_t header_of[FLOW_MAX], payload_of[FLOW_MAX];
@@ -187,6 +187,7 @@ static void hold_payloads(void)
 	atomic_store(&is_held, true);
 	for (uint32_t i = 0; i < 100; i++)
 		flow_send(el.ltap, 300, 0, i);
+	await(atomic_load(&header_of[0]));
 	recv_rewritten(el.rtap, &logs[RIGHT], 1, HOLD_MS);
 	/* Headers were handed out, and back, long ago. */
 	held_cnt = logs[RIGHT].total;
@@ -231,8 +232,13 @@ static void flood_beside_a_held_one(void)
 	recv_rewritten(el.rtap, &logs[RIGHT], CNT, WAIT_MS);
 	cr_expect(eq(u32, logs[RIGHT].got[1], CNT));
 	cr_expect(eq(u32, logs[RIGHT].got[0], 0));
+	await(worker_now(XMB_WORKER_PIPED) / 2 +
+		      worker_now(XMB_WORKER_FULL_NEWEST) ==
+	      2 * CNT);
 	atomic_store(&is_held, false);
-	recv_rewritten(el.rtap, &logs[RIGHT], UINT32_MAX, 300);
+	recv_rewritten(el.rtap, &logs[RIGHT],
+		       2 * CNT - (uint32_t)worker_now(XMB_WORKER_FULL_NEWEST),
+		       WAIT_MS);
 }
 
 Test(pipeline_split, a_held_worker_costs_the_flows_of_others_nothing)
@@ -241,6 +247,7 @@ Test(pipeline_split, a_held_worker_costs_the_flows_of_others_nothing)
 	el.opts.steer = in_pairs;
 	el.opts.pipe_cnt = 32;
 	cr_expect(eq(int, engine_run_with(flood_beside_a_held_one), 0));
+	recv_rewritten(el.rtap, &logs[RIGHT], UINT32_MAX, 0);
 	cr_expect(eq(u32, logs[RIGHT].disorder + logs[RIGHT].broken, 0));
 	cr_expect(gt(u32, worker_counter(XMB_WORKER_FULL_NEWEST), CNT / 2));
 	cr_expect(eq(u64, all_drops(), worker_counter(XMB_WORKER_FULL_NEWEST)));
@@ -296,7 +303,12 @@ static void one_of_each(void)
 {
 	for (uint32_t i = 0; i < 40; i++)
 		flow_send(el.ltap, 200, i, i);
-	flow_recv(el.rtap, &logs[RIGHT], UINT32_MAX, 300);
+	await(worker_now(XMB_WORKER_SPLIT_DROP) +
+		      port_now(RIGHT, XMB_XSK_TX_PACKETS) ==
+	      40);
+	flow_recv(el.rtap, &logs[RIGHT],
+		  (uint32_t)port_now(RIGHT, XMB_XSK_TX_PACKETS), WAIT_MS);
+	flow_recv(el.rtap, &logs[RIGHT], UINT32_MAX, HOLD_MS);
 }
 
 Test(pipeline_split, a_drop_of_either_half_drops_the_packet_by_name)

@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-TestSuite(prog, .init = lab_setup, .timeout = 30);
+TestSuite(prog, .init = lab_setup, .timeout = 300);
 
 /* Freed programs go a moment later, after a grace period. */
 static bool is_prog_gone(int id)

@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-TestSuite(prog_refusal, .init = lab_setup, .timeout = 30);
+TestSuite(prog_refusal, .init = lab_setup, .timeout = 300);
 
 /* Run what the last refusal advises: the text in `...`. */
 static void take_advice(void)

@@ -28,7 +28,7 @@ static void source_setup(void)
 		cr_skip_test("XMB_USER_OBJECT names no program to load");
 }
 
-TestSuite(prog_source, .init = source_setup, .timeout = 30);
+TestSuite(prog_source, .init = source_setup, .timeout = 300);
 
 static struct xmb_prog_opts from(const char *file, const char *section,
 				 const char *map)

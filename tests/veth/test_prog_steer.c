@@ -17,7 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-TestSuite(prog_steer, .init = lab_setup, .timeout = 30);
+TestSuite(prog_steer, .init = lab_setup, .timeout = 300);
 
 /* The smallest socket that receives: RX and fill ring, copy mode. */
 struct xsk {

@@ -22,7 +22,7 @@ static void way_setup(void)
 	make_pair(1, 1);
 }
 
-TestSuite(prog_way, .init = way_setup, .timeout = 30);
+TestSuite(prog_way, .init = way_setup, .timeout = 300);
 
 static struct xmb_prog_opts by(enum xmb_prog_way way)
 {

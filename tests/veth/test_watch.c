@@ -16,9 +16,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WAIT_MS = 5000 };
+enum { WAIT_MS = 50000 };
 
-TestSuite(watch, .init = lab_setup, .timeout = 20);
+TestSuite(watch, .init = lab_setup, .timeout = 300);
 
 static void set_mtu(const char *dev, int mtu)
 {

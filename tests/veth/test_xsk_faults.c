@@ -7,7 +7,7 @@
 
 #include <sys/socket.h>
 
-TestSuite(xsk_faults, .init = xsk_lab_setup, .timeout = 30);
+TestSuite(xsk_faults, .init = xsk_lab_setup, .timeout = 300);
 
 static int failing_option, failing_err, fail_cnt;
 

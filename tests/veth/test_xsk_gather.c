@@ -11,7 +11,7 @@
 
 enum { JUMBO = 9014, HUGE_MTU = 65535, HUGE_MAX = HUGE_MTU + 14 };
 
-TestSuite(xsk_gather, .init = xsk_lab_setup, .timeout = 60);
+TestSuite(xsk_gather, .init = xsk_lab_setup, .timeout = 300);
 
 static struct xmb_xsk *left, *right;
 static int ltap, rtap;

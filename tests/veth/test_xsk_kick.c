@@ -11,7 +11,7 @@
 
 enum { RING_CNT = 64, STEP_MAX = 16, ALWAYS = 1000000, KICK_LIMIT = 4096 };
 
-TestSuite(xsk_kick, .init = xsk_lab_setup, .timeout = 30);
+TestSuite(xsk_kick, .init = xsk_lab_setup, .timeout = 300);
 
 static struct xmb_xsk *right;
 

@@ -9,7 +9,7 @@
 
 enum { QUIET = 1000, CNT = 6 };
 
-TestSuite(xsk_leak, .init = xsk_lab_setup, .timeout = 30);
+TestSuite(xsk_leak, .init = xsk_lab_setup, .timeout = 300);
 
 static struct xmb_xsk *right, *sib;
 

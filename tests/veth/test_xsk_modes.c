@@ -16,7 +16,7 @@
 
 enum { CNT = 200 };
 
-TestSuite(xsk_modes, .init = xsk_lab_setup, .timeout = 30);
+TestSuite(xsk_modes, .init = xsk_lab_setup, .timeout = 300);
 
 static bool kernel_is(int major, int minor)
 {

@@ -11,7 +11,7 @@
 
 enum { PIECE_LEN = 1024 * 4096 };
 
-TestSuite(xsk_piece, .init = xsk_lab_setup, .timeout = 60);
+TestSuite(xsk_piece, .init = xsk_lab_setup, .timeout = 300);
 
 static struct xmb_xsk *left, *right;
 static int ltap, rtap;

@@ -12,7 +12,7 @@
 
 enum { ROUNDS = 400, BATCH = 16, LEN = 200, LOOP_FRAMES = 48, BOX_CNT = 64 };
 
-TestSuite(xsksock, .init = xsk_lab_setup, .timeout = 60);
+TestSuite(xsksock, .init = xsk_lab_setup, .timeout = 300);
 
 static struct xmb_xsk_socket xs;
 static struct xmb_socket *sock;

@@ -125,6 +125,7 @@ struct xmb_xsk_opts lab_opts(const char *dev)
 		.mtu = nic.mtu,
 		.ring_cnt = 512,
 		.fill_base = 256,
+		.wait_ns = WAIT_MS * XMB_NS_PER_MS,
 	};
 }
 

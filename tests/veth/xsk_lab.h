@@ -2,11 +2,13 @@
 #ifndef XMBUF_TESTS_VETH_XSK_LAB_H
 #define XMBUF_TESTS_VETH_XSK_LAB_H
 
+#include "base/clock.h"
 #include "prog_lab.h"
 #include "xsk/xsk_priv.h"
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 /*
  * xsk_lab: two veth pairs for the tests of lib/xsk, with frames for them.
@@ -36,6 +38,18 @@ struct xsk_lab {
 };
 
 extern struct xsk_lab lab;
+
+/*
+ * Wait for a condition, for WAIT_MS at most: whoever waits asks for it
+ * afterwards, so that no test depends on how fast the machine is.
+ */
+#define await(condition)                                                       \
+	do {                                                                   \
+		uint64_t await_end_ns =                                        \
+			xmb_clock_ns() + WAIT_MS * XMB_NS_PER_MS;              \
+		while (!(condition) && xmb_clock_ns() < await_end_ns)          \
+			usleep(1000);                                          \
+	} while (0)
 
 /* As lab_setup(); skip where there is no AF_XDP. */
 void xsk_lab_setup(void);
