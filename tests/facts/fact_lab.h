@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 /*
  * fact_lab: what the tests of the kernel's own behaviour stand on.
@@ -53,8 +54,8 @@
 #endif
 
 enum {
-	FACT_WAIT_MS = 3000, /* for what must come */
-	FACT_QUIET_MS = 100, /* for what must not */
+	FACT_WAIT_MS = 30000, /* for what must come, on whatever machine */
+	FACT_QUIET_MS = 100,  /* for what must not */
 	FACT_PACKET_MAX = 65536,
 	FACT_RING_CNT = 64,
 };
@@ -68,6 +69,14 @@ struct fact_umem {
 	uint32_t flags;
 	uint32_t meta_len;
 };
+
+/* Wait for a condition, which is asked for afterwards. */
+#define fact_await(condition)                                                  \
+	do {                                                                   \
+		uint64_t await_end_ms = fact_now_ms() + FACT_WAIT_MS;          \
+		while (!(condition) && fact_now_ms() < await_end_ms)           \
+			usleep(1000);                                          \
+	} while (0)
 
 struct fact_ring {
 	_Atomic uint32_t *producer;

@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-TestSuite(fact_life, .init = fact_setup, .timeout = 30);
+TestSuite(fact_life, .init = fact_setup, .timeout = 300);
 
 static uint8_t packet[FACT_PACKET_MAX];
 static int tap;

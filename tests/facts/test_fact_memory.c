@@ -23,7 +23,7 @@
 
 enum { LEN = 16 * 4096, HUGE_LEN = 2 << 20 };
 
-TestSuite(fact_memory, .init = fact_setup, .timeout = 30);
+TestSuite(fact_memory, .init = fact_setup, .timeout = 300);
 
 static struct fact_umem umem_at(void *area, size_t len)
 {

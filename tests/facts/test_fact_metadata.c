@@ -67,7 +67,7 @@ static void setup(void)
 	fact_needs_kernel(6, 11, "the flag of a length of TX metadata");
 }
 
-TestSuite(fact_metadata, .init = setup, .timeout = 30);
+TestSuite(fact_metadata, .init = setup, .timeout = 300);
 
 static struct fact_sock sender(uint32_t umem_flags, uint16_t bind_flags)
 {

@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-TestSuite(fact_offload, .init = fact_setup, .timeout = 30);
+TestSuite(fact_offload, .init = fact_setup, .timeout = 300);
 
 enum { TCI = 42, UDP_AT = 14 + 20, UDP_LEN = 8 + 100 };
 

@@ -28,7 +28,7 @@ static void setup(void)
 		cr_skip_test("io_uring: %s", strerror(-err));
 }
 
-TestSuite(fact_uring, .init = setup, .timeout = 30);
+TestSuite(fact_uring, .init = setup, .timeout = 300);
 
 /* The result of the next completion; INT32_MIN: none came. */
 static int answer(int wait_ms, uint32_t *flags)

@@ -60,10 +60,10 @@ enum {
 	static void case_##name(enum variant variant)
 
 #define PARITY_SUITES                                                          \
-	TestSuite(native, .init = xsk_lab_setup, .timeout = 30);               \
-	TestSuite(generic, .init = xsk_lab_setup, .timeout = 30);              \
-	TestSuite(native_busy_poll, .init = xsk_lab_setup, .timeout = 30);     \
-	TestSuite(generic_busy_poll, .init = xsk_lab_setup, .timeout = 30)
+	TestSuite(native, .init = xsk_lab_setup, .timeout = 300);              \
+	TestSuite(generic, .init = xsk_lab_setup, .timeout = 300);             \
+	TestSuite(native_busy_poll, .init = xsk_lab_setup, .timeout = 300);    \
+	TestSuite(generic_busy_poll, .init = xsk_lab_setup, .timeout = 300)
 
 struct parity {
 	enum variant variant;

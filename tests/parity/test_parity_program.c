@@ -108,6 +108,11 @@ PARITY(XDP_ADJUST_TAIL_SHRINK_MULTI_BUFF)
 	expect_adjusted(variant, 8192, -4);
 }
 
+static uint32_t refused_cnt(const struct parity_bpf *skel)
+{
+	return __atomic_load_n(&skel->bss->refused_cnt, __ATOMIC_ACQUIRE);
+}
+
 /*
  * Send cnt packets that the program tries to lengthen by 4; how many it could.
  * The others it drops with err.
@@ -120,17 +125,17 @@ static uint32_t grown(enum variant variant, uint32_t len, uint32_t cnt, int err)
 
 	p.skel->bss->adjust_len = 4;
 	parity_send(p.tx, len, 0, cnt);
-	usleep(QUIET_MS * 1000);
 	for (;; got++) {
 		struct xmb_multibuf mb = { 0 };
 
+		await(xmb_xsk_has_rx(p.rx) || got + refused_cnt(p.skel) >= cnt);
 		if (xmb_xsk_recv(p.rx, &lab.cache, &mb, 1) == 0)
 			break;
 		cr_expect(eq(u32, xmb_multibuf_len(&mb), len + 4));
 		xmb_multibuf_release(&mb, &lab.cache);
 	}
 	cr_expect(eq(int, p.skel->bss->refused_err, err));
-	cr_expect(eq(u32, p.skel->bss->refused_cnt, cnt - got));
+	cr_expect(eq(u32, refused_cnt(p.skel), cnt - got));
 	lab_finish();
 	return got;
 }

@@ -161,6 +161,7 @@ PARITY(STAT_RX_DROPPED)
 		parity_send(m.tx, i % 2 ? room + 1 : room, i, 1);
 	for (uint32_t i = 0; i < 60; i += 2)
 		parity_expect_bare(&m.rx, room, i);
+	await(fact_stats(&m.rx).rx_dropped == 30);
 	cr_expect(not(fact_received(&m.rx, NULL, QUIET_MS)));
 	cr_expect(eq(u64, fact_stats(&m.rx).rx_dropped, 30));
 	lab_finish();
@@ -204,7 +205,7 @@ PARITY(STAT_RX_FULL)
 	parity_attach(variant, skel, STEER, "receiver");
 	fact_fill_chunks(&rx, 0, 60);
 	parity_send(tx, PACKET_LEN, 0, 40);
-	usleep(QUIET_MS * 1000);
+	await(fact_stats(&rx).rx_ring_full == 40 - 16);
 	cr_expect(eq(u64, fact_stats(&rx).rx_ring_full, 40 - 16));
 	for (uint32_t i = 0; i < 16; i++)
 		parity_expect_bare(&rx, PACKET_LEN, i);

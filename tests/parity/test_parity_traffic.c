@@ -161,7 +161,7 @@ PARITY(STAT_FILL_EMPTY)
 	p.rx = parity_open_with(variant, opts);
 	parity_steer(variant, p.rx);
 	parity_send(p.tx, PACKET_LEN, 0, BATCH);
-	usleep(QUIET_MS * 1000);
+	await(lab_counter(p.rx, XMB_XSK_RX_DROPPED) == BATCH - 16);
 	cr_expect(gt(u64, lab_counter(p.rx, XMB_XSK_RX_FILL_EMPTY), 0));
 	expect_counter(p.rx, XMB_XSK_RX_DROPPED, BATCH - 16);
 	expect_counter(p.rx, XMB_XSK_RX_RING_FULL, 0);

@@ -26,7 +26,7 @@ static void teardown(void)
 	lab_close(&lab);
 }
 
-TestSuite(allocator, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(allocator, .init = setup, .fini = teardown, .timeout = 300);
 
 static uint32_t frames_free(void)
 {

@@ -64,7 +64,7 @@ static void teardown(void)
 	cr_expect(eq(u64, live_len, 0));
 }
 
-TestSuite(allocator_heap, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(allocator_heap, .init = setup, .fini = teardown, .timeout = 300);
 
 static int get(struct xmb_multibuf *mb, uint32_t frames)
 {

@@ -28,7 +28,7 @@ static void teardown(void)
 	lab_close(&lab);
 }
 
-TestSuite(allocator_segment, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(allocator_segment, .init = setup, .fini = teardown, .timeout = 300);
 
 static uint8_t byte_at(size_t off)
 {

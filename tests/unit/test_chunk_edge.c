@@ -27,7 +27,7 @@ static void teardown(void)
 	lab_close(&lab);
 }
 
-TestSuite(chunk_edge, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(chunk_edge, .init = setup, .fini = teardown, .timeout = 300);
 
 /* A call with one size, as all of them are called here. */
 typedef int size_fn(struct xmb_chunk *chunk, size_t n);

@@ -31,7 +31,7 @@ static void teardown(void)
 	lab_close(&lab);
 }
 
-TestSuite(chunk_join, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(chunk_join, .init = setup, .fini = teardown, .timeout = 300);
 
 static bool is_range(const struct xmb_chunk *chunk, uint32_t off, uint32_t len)
 {

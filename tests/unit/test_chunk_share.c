@@ -35,7 +35,7 @@ static void teardown(void)
 	lab_close(&lab);
 }
 
-TestSuite(chunk_share, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(chunk_share, .init = setup, .fini = teardown, .timeout = 300);
 
 static bool is_range(const struct xmb_chunk *chunk, uint32_t off, uint32_t len)
 {

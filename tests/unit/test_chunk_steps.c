@@ -286,7 +286,7 @@ static uint32_t try_all(const struct scene *scene, call_fn *const *ours,
 	return cnt;
 }
 
-TestSuite(chunk_steps, .timeout = 60);
+TestSuite(chunk_steps, .timeout = 300);
 
 Test(chunk_steps, no_byte_has_two_owners_wherever_a_neighbour_cuts_in)
 {

@@ -33,7 +33,7 @@ static void teardown(void)
 	lab_close(&lab);
 }
 
-TestSuite(cookie, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(cookie, .init = setup, .fini = teardown, .timeout = 300);
 
 static struct xmb_multibuf chain_of(uint32_t cnt)
 {

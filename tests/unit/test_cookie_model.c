@@ -53,7 +53,7 @@ static void teardown(void)
 	lab_close(&lab);
 }
 
-TestSuite(cookie_model, .init = setup, .fini = teardown, .timeout = 50);
+TestSuite(cookie_model, .init = setup, .fini = teardown, .timeout = 300);
 
 static uint32_t rnd(uint32_t below)
 {

@@ -28,7 +28,7 @@ static const struct xmb_counter_desc shop[] = {
 	SHOP_COUNTERS(XMB_COUNTER_DESC)
 };
 
-TestSuite(counter, .timeout = 20);
+TestSuite(counter, .timeout = 300);
 
 Test(counter, table_gives_each_index_its_name_kind_and_sentence)
 {

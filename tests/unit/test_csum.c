@@ -13,7 +13,7 @@
 
 enum { FUZZ_CNT = 200000, MADE_CNT = 20000 };
 
-TestSuite(csum, .init = pkt_setup, .fini = pkt_teardown, .timeout = 60);
+TestSuite(csum, .init = pkt_setup, .fini = pkt_teardown, .timeout = 300);
 
 /* The model of xmb_csum_add(). */
 static uint32_t ref_add(const uint8_t *b, size_t len, uint32_t sum)

@@ -8,7 +8,7 @@
 
 #include <signal.h>
 
-TestSuite(edit, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(edit, .init = setup, .fini = teardown, .timeout = 300);
 
 Test(edit, index_at_passes_over_chunks_of_no_bytes)
 {

@@ -6,7 +6,7 @@
 #include "buf/extbuf.h"
 #include "edit_room.h"
 
-TestSuite(edit_grow, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(edit_grow, .init = setup, .fini = teardown, .timeout = 300);
 
 Test(edit_grow, grow_prefix_claims_first_and_fills_frames_from_their_end)
 {

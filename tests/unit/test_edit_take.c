@@ -6,7 +6,7 @@
 
 #include <signal.h>
 
-TestSuite(edit_take, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(edit_take, .init = setup, .fini = teardown, .timeout = 300);
 
 /* The bytes [off, off+n) of mb are first, first + 1, ... */
 static void expect_run(const struct xmb_multibuf *mb, uint32_t off, uint32_t n,

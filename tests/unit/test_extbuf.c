@@ -54,7 +54,7 @@ static void teardown(void)
 	lab_close(&lab);
 }
 
-TestSuite(extbuf, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(extbuf, .init = setup, .fini = teardown, .timeout = 300);
 
 static void check_length(size_t len)
 {

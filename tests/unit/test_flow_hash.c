@@ -10,7 +10,7 @@
 
 enum { FLOWS = 10000, FUZZ_CNT = 100000, UDP_LEN = 80 };
 
-TestSuite(flow_hash, .init = pkt_setup, .fini = pkt_teardown, .timeout = 60);
+TestSuite(flow_hash, .init = pkt_setup, .fini = pkt_teardown, .timeout = 300);
 
 static uint32_t hash_of(const uint8_t *pkt, size_t len, bool is_symmetric,
 			uint32_t *hdr_len)

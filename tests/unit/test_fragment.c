@@ -7,7 +7,7 @@
 
 #include <signal.h>
 
-TestSuite(fragment, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(fragment, .init = setup, .fini = teardown, .timeout = 300);
 
 /* Fragments of these numbers of chunks of 4 bytes; bytes count up. */
 static struct xmb_multibuf mb_of_fragments(const uint32_t *cnts, uint32_t cnt)

@@ -29,7 +29,7 @@ static void teardown(void)
 	lab_close(&lab);
 }
 
-TestSuite(handover, .init = setup, .fini = teardown, .timeout = 10);
+TestSuite(handover, .init = setup, .fini = teardown, .timeout = 300);
 
 #define REFUSED(call)                                                          \
 	do {                                                                   \

@@ -33,7 +33,7 @@ static void teardown(void)
 	lab_close(&lab);
 }
 
-TestSuite(join, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(join, .init = setup, .fini = teardown, .timeout = 300);
 
 static uint32_t open_one(uint32_t lane)
 {

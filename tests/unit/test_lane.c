@@ -30,7 +30,7 @@ static void teardown(void)
 	lab_close(&lab);
 }
 
-TestSuite(lane, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(lane, .init = setup, .fini = teardown, .timeout = 300);
 
 static void start(enum xmb_full_policy policy)
 {

@@ -26,7 +26,7 @@ static void teardown(void)
 	xmb_umem_destroy(umem);
 }
 
-TestSuite(ledger, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(ledger, .init = setup, .fini = teardown, .timeout = 300);
 
 static struct xmb_ledger ledger_of_cache(void)
 {

@@ -25,7 +25,7 @@ static void setup(void)
 	xmb_level_poll(&level, 0);
 }
 
-TestSuite(level, .init = setup, .timeout = 20);
+TestSuite(level, .init = setup, .timeout = 300);
 
 /* The next millisecond, in which no poll found anything. */
 static void pass_ms(void)

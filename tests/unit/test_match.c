@@ -28,7 +28,7 @@ static void setup(void)
 	xmb_log_set(listen_to, NULL);
 }
 
-TestSuite(match, .init = setup, .timeout = 10);
+TestSuite(match, .init = setup, .timeout = 300);
 
 static bool is_same(struct xmb_match a, struct xmb_match b)
 {

@@ -9,7 +9,7 @@
 
 #include <signal.h>
 
-TestSuite(multibuf, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(multibuf, .init = setup, .fini = teardown, .timeout = 300);
 
 Test(multibuf, alloc_leaves_headroom_in_front_of_each_chunk)
 {

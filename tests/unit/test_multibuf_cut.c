@@ -8,7 +8,7 @@
 
 #include <signal.h>
 
-TestSuite(multibuf_cut, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(multibuf_cut, .init = setup, .fini = teardown, .timeout = 300);
 
 static uint64_t copies(void)
 {

@@ -457,7 +457,7 @@ static void teardown(void)
 	lab_close(&lab);
 }
 
-TestSuite(no_malloc, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(no_malloc, .init = setup, .fini = teardown, .timeout = 300);
 
 Test(no_malloc, no_operation_of_the_table_asks_for_memory)
 {

@@ -13,7 +13,7 @@ enum { FUZZ_CNT = 200000 };
 /* Without padding, so that memcmp() compares members. */
 _Static_assert(sizeof(struct xmb_parse) == 20, "no holes");
 
-TestSuite(parse, .init = pkt_setup, .fini = pkt_teardown, .timeout = 60);
+TestSuite(parse, .init = pkt_setup, .fini = pkt_teardown, .timeout = 300);
 
 static bool is_same(const struct xmb_parse *a, const struct xmb_parse *b)
 {

@@ -34,7 +34,7 @@ static void teardown(void)
 	lab_close(&lab);
 }
 
-TestSuite(pipe, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(pipe, .init = setup, .fini = teardown, .timeout = 300);
 
 static uint32_t send_numbers(struct xmb_socket *sock, uint32_t first,
 			     uint32_t cnt)

@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-TestSuite(place, .init = listen_to_errors, .timeout = 20);
+TestSuite(place, .init = listen_to_errors, .timeout = 300);
 
 #define NODES(...) ((const int[]){ __VA_ARGS__ })
 #define CNT(...) (sizeof(NODES(__VA_ARGS__)) / sizeof(int))

@@ -33,7 +33,7 @@ static void teardown(void)
 	lab_close(&lab);
 }
 
-TestSuite(pool, .init = setup, .fini = teardown, .timeout = 10);
+TestSuite(pool, .init = setup, .fini = teardown, .timeout = 300);
 
 static void alloc_some(struct xmb_cache *cache, struct xmb_chunk *chunks,
 		       uint32_t cnt)

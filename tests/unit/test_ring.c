@@ -16,7 +16,7 @@ static uint8_t memory[sizeof(struct xmb_ring_shared) + LEN_MAX * CNT_MAX +
 	__attribute__((aligned(XMB_CACHE_LINE)));
 static struct xmb_ring producer, consumer;
 
-TestSuite(ring, .timeout = 20);
+TestSuite(ring, .timeout = 300);
 
 static uint32_t rnd(uint64_t *seed, uint32_t below)
 {

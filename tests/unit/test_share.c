@@ -8,7 +8,7 @@
 
 #include <signal.h>
 
-TestSuite(share, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(share, .init = setup, .fini = teardown, .timeout = 300);
 
 Test(share, a_clone_has_the_bytes_and_both_are_read_only)
 {

@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-TestSuite(umem, .init = listen_to_errors, .timeout = 20);
+TestSuite(umem, .init = listen_to_errors, .timeout = 300);
 
 enum { HUGE_LEN = 2 << 20, HUGE_TRIES = 3 };
 
@@ -336,7 +336,7 @@ static long huge_pages_left(void)
 /* The kernel counts what was unmapped a moment later, too. */
 static bool wait_for_left(long left)
 {
-	for (int i = 0; i < 200 && huge_pages_left() != left; i++)
+	for (int i = 0; i < 3000 && huge_pages_left() != left; i++)
 		usleep(10000);
 	return huge_pages_left() == left;
 }
@@ -371,7 +371,7 @@ static int try_huge_pages(void)
  */
 static void put_huge_pages_back(long n)
 {
-	for (int i = 0; i < 200; i++) {
+	for (int i = 0; i < 3000; i++) {
 		set_huge_pages(n);
 		if (huge_pages("Total") == n)
 			return;

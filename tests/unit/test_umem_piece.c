@@ -19,7 +19,7 @@ enum { PAGE = 4096, LEN = 64 * PAGE, FRAME = 2048, CNT = LEN / FRAME };
 static struct xmb_umem *umem;
 static struct xmb_cache cache;
 
-TestSuite(umem_piece, .init = listen_to_errors, .timeout = 20);
+TestSuite(umem_piece, .init = listen_to_errors, .timeout = 300);
 
 static int make_fd(size_t len, int seals)
 {

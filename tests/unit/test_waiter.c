@@ -72,7 +72,7 @@ static void teardown(void)
 	lab_close(&lab);
 }
 
-TestSuite(waiter, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(waiter, .init = setup, .fini = teardown, .timeout = 300);
 
 /* Take frames until left are free. */
 static void hog(uint32_t left)

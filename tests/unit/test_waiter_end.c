@@ -75,7 +75,7 @@ static void teardown(void)
 	cr_expect(eq(int, xmb_heap_fini(&heap), 0));
 }
 
-TestSuite(waiter_end, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(waiter_end, .init = setup, .fini = teardown, .timeout = 300);
 
 static int start(struct xmb_waiter *waiter, uint32_t frames)
 {

@@ -86,7 +86,7 @@ int __wrap_xmb_loop_add_fd(struct xmb_loop *of, int fd, xmb_loop_fn *fn,
 	return __real_xmb_loop_add_fd(of, fd, fn, arg);
 }
 
-TestSuite(waiter_loop, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(waiter_loop, .init = setup, .fini = teardown, .timeout = 300);
 
 static void *release_slowly(void *arg)
 {

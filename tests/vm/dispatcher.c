@@ -80,7 +80,7 @@ static void dispatcher_setup(void)
 	dispatcher_setup_with(1500);
 }
 
-TestSuite(dispatcher, .init = dispatcher_setup, .timeout = 90);
+TestSuite(dispatcher, .init = dispatcher_setup, .timeout = 300);
 
 /* How many programs of that name the dispatcher calls; NULL: of any. */
 static int called_cnt(const char *name)
@@ -234,7 +234,7 @@ Test(dispatcher, what_does_not_match_goes_on_to_the_next_program)
 	before = seen_by(last);
 	for (uint32_t i = 0; i < MANY; i++)
 		tap_send_made(tap, 300, i);
-	for (int i = 0; i < 100 && seen_by(last) - before < MANY; i++)
+	for (int i = 0; i < 1500 && seen_by(last) - before < MANY; i++)
 		usleep(20000);
 	cr_expect(ge(u64, seen_by(last) - before, MANY));
 	cr_expect(ge(u64, counted(prog, XMB_PROG_PASSED), MANY));
@@ -336,7 +336,7 @@ Test(dispatcher, what_a_killed_process_leaves_hands_on_until_the_next_start)
 	before = seen_by(last);
 	for (uint32_t i = 0; i < MANY; i++)
 		tap_send_made(tap, 300, i);
-	for (int i = 0; i < 100 && seen_by(last) - before < MANY; i++)
+	for (int i = 0; i < 1500 && seen_by(last) - before < MANY; i++)
 		usleep(20000);
 	cr_expect(ge(u64, seen_by(last) - before, MANY));
 	prog = attach_ours(&opts);

@@ -7,7 +7,7 @@
 
 enum { MANY = 1024, KICK_CNT = 200 };
 
-TestSuite(fallback, .init = vm_setup, .timeout = 60);
+TestSuite(fallback, .init = vm_setup, .timeout = 300);
 
 Test(fallback, an_auto_bind_gives_copy_mode_and_says_so)
 {

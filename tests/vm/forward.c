@@ -16,9 +16,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MANY = 512, START_MS = 15000, LEN = 1514 };
+enum { MANY = 512, START_MS = 60000, LEN = 1514 };
 
-TestSuite(forward, .init = vm_setup, .timeout = 60);
+TestSuite(forward, .init = vm_setup, .timeout = 300);
 
 static pid_t start(int *out)
 {

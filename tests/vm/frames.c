@@ -18,7 +18,7 @@ enum {
 	FRAG_LEN = 64,
 };
 
-TestSuite(frames, .init = NULL, .timeout = 90);
+TestSuite(frames, .init = NULL, .timeout = 300);
 
 static struct xmb_xsk *left, *right;
 static int ltap, rtap;

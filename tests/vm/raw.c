@@ -20,7 +20,7 @@ static void set_up(void)
 	vm_setup_links(1500);
 }
 
-TestSuite(raw, .init = set_up, .timeout = 60);
+TestSuite(raw, .init = set_up, .timeout = 300);
 
 /* A bind while the link is up; a queue that was just closed is had late. */
 static void bind_zc(const struct fact_sock *sock, const char *dev, int owner_fd)

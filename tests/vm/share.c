@@ -29,7 +29,7 @@ static void set_up(void)
 	tap = tap_open("ltap");
 }
 
-TestSuite(share, .init = set_up, .timeout = 60);
+TestSuite(share, .init = set_up, .timeout = 300);
 
 static void steer(const struct xmb_xsk *xsk)
 {

@@ -18,7 +18,7 @@ enum {
 	VM_FRAMES = 4096,
 	VM_RING = 512,
 	VM_BURST = 64,
-	LINK_WAIT_MS = 8000, /* igb negotiates for 2 s */
+	LINK_WAIT_MS = 60000, /* igb negotiates for 2 s */
 };
 
 /* Is this machine's suite of that driver ("igb") or kernel ("6.12")? */

@@ -15,7 +15,7 @@
 
 enum { MANY = 1024, NAPI_MAX = 8, BUSY_TURNS = 20 };
 
-TestSuite(zero_copy, .init = vm_setup, .timeout = 90);
+TestSuite(zero_copy, .init = vm_setup, .timeout = 300);
 
 Test(zero_copy, an_auto_bind_gives_it_and_says_so)
 {
