@@ -109,7 +109,7 @@ static void teardown(void)
 		steer_bpf__destroy(skel);
 }
 
-TestSuite(steer, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(steer, .init = setup, .fini = teardown, .timeout = 300);
 
 static const struct kind {
 	const char *name;

@@ -16,8 +16,8 @@ import sys
 FLAGS = ["-g", "-O1", "-std=gnu11", "-D_GNU_SOURCE", "-DXMB_PARANOID=1",
          "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all",
          "-fno-omit-frame-pointer"]
-COMPILE_SECONDS = 120
-INPUT_SECONDS = 10
+COMPILE_SECONDS = 1000
+INPUT_SECONDS = 100
 MEMORY_MB = 2048
 
 

@@ -37,7 +37,7 @@ static void teardown(void)
 	close_lab();
 }
 
-TestSuite(lwip, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(lwip, .init = setup, .fini = teardown, .timeout = 300);
 
 Test(lwip, a_chain_of_pbufs_is_made_of_the_chunks_and_frees_them)
 {

@@ -34,7 +34,7 @@ static void step(void);
 #include <string.h>
 #include <unistd.h>
 
-enum { FRAME_LEN = 64, STEP_MAX = 200, SPIN_MAX = 200, TIME_LIMIT_S = 100 };
+enum { FRAME_LEN = 64, STEP_MAX = 200, SPIN_MAX = 200, TIME_LIMIT_S = 600 };
 enum { L, LT, R, RT, S, C, HANDLE_CNT };
 enum act {
 	CLAIM_PRE,

@@ -38,7 +38,7 @@ enum {
 	PIPE_CNT = 64,
 	THREAD_CNT = 2,
 	BURST = 8,
-	TIME_LIMIT_S = 100,
+	TIME_LIMIT_S = 600,
 };
 
 struct ender {

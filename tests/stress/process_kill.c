@@ -47,7 +47,7 @@ enum {
 	RING_LEN = 8,
 	RESERVED = 2, /* for fill rings only */
 	STEP_MAX = 400,
-	TIME_LIMIT_S = 100,
+	TIME_LIMIT_S = 600,
 	CHILD = 2, /* owner id */
 	PARENT_WHO = 10,
 	CHILD_WHO = 20,

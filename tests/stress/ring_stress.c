@@ -35,7 +35,7 @@ enum {
 	FRAME_LEN = 64,
 	FRAME_CNT = 4096,
 	PIPE_CNT = 512,
-	TIME_LIMIT_S = 100,
+	TIME_LIMIT_S = 600,
 };
 
 static uint64_t item_cnt;

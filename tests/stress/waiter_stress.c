@@ -30,7 +30,7 @@ enum {
 	WAIT_CNT = 3,	 /* threads that wait */
 	RELEASE_CNT = 2, /* threads that do not */
 	HELD_MAX = 24,
-	TIME_LIMIT_S = 110,
+	TIME_LIMIT_S = 600,
 };
 
 struct worker {
