@@ -13,6 +13,12 @@
  */
 enum { DEFER_TURNS = 2, FLUSH_NS = 200000 };
 
+/* Written there it is set for all NAPIs of the device, at once. */
+#define UNDO                                                                   \
+	"`echo 0 | tee /sys/class/net/%s/napi_defer_hard_irqs "                \
+	"/sys/class/net/%s/gro_flush_timeout` (with the /sys of its network "  \
+	"namespace)"
+
 static void say_refused(const struct xmb_nic_info *nic, int err)
 {
 	xmb_log(XMB_LOG_WARN,
@@ -55,8 +61,27 @@ void port_busy_set(struct port_busy *busy, const struct xmb_nic_info *nic)
 	if (cnt)
 		xmb_log(XMB_LOG_INFO,
 			"%s: busy polling: interrupts of %u NAPIs deferred for "
-			"%d turns, timer after %d us; put back at exit",
-			nic->name, busy->cnt, DEFER_TURNS, FLUSH_NS / 1000);
+			"%d turns, timer after %d us; put back at exit; not by "
+			"SIGKILL: then " UNDO,
+			nic->name, busy->cnt, DEFER_TURNS, FLUSH_NS / 1000,
+			nic->name, nic->name);
+}
+
+void port_busy_tell(const struct xmb_nic_info *nic)
+{
+	struct xmb_nic_napi napis[PORT_NAPI_MAX];
+	int cnt = xmb_nic_napi_list(nic->ifindex, napis, PORT_NAPI_MAX);
+	uint32_t left = 0;
+
+	for (int i = 0; i < cnt && i < PORT_NAPI_MAX; i++)
+		left += napis[i].defer_hard_irqs == DEFER_TURNS &&
+			napis[i].gro_flush_ns == FLUSH_NS;
+	if (left)
+		xmb_log(XMB_LOG_INFO,
+			"%s: interrupts of %u NAPIs are deferred, as for busy "
+			"polling, and stay so; if a process that was killed "
+			"left them so: " UNDO,
+			nic->name, left, nic->name, nic->name);
 }
 
 void port_busy_put_back(struct port_busy *busy, const char *dev)

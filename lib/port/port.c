@@ -146,6 +146,7 @@ void xmb_port_tell_off(const struct xmb_nic_info *nic)
 				"ethtool -K %s %s on",
 				nic->name, strip_features[i], nic->name,
 				strip_features[i]);
+	port_busy_tell(nic);
 }
 
 static void keep_tags(struct xmb_port *port)

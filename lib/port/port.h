@@ -80,8 +80,9 @@ struct xmb_port_share {
 };
 
 /*
- * Say of what a port switches off and finds off already how it is switched on:
- * a process that was killed puts nothing back, and leaves no note of it.
+ * Say of what a port switches off and finds off already how it is switched on,
+ * and of interrupts that it finds deferred as for busy polling how that ends: a
+ * process that was killed puts nothing back, and leaves no note of it.
  */
 XMB_API void xmb_port_tell_off(const struct xmb_nic_info *nic);
 

@@ -17,6 +17,9 @@ struct port_busy {
 /* Defer interrupts where that is possible, with words where it is not. */
 void port_busy_set(struct port_busy *busy, const struct xmb_nic_info *nic);
 
+/* Say of NAPIs that are found as port_busy_set() sets them how to undo it. */
+void port_busy_tell(const struct xmb_nic_info *nic);
+
 /* As it was, where the NAPI is still there. */
 void port_busy_put_back(struct port_busy *busy, const char *dev);
 

@@ -122,6 +122,40 @@ def what_sigkill_left_off_is_said_by_the_next_start_and_by_detach():
         expect(strip_commands(lab.detach("left", code=1)), [], "what there is to do in the end")
 
 
+def defer_commands(said):
+    """What is said to do of interrupts that are found deferred."""
+    return re.findall(r"as for busy polling, and stay so; if a process that was killed "
+                      r"left them so: `([^`]*)` \(with the /sys", said)
+
+
+def interrupts_that_sigkill_left_deferred_are_said_by_the_next_start_and_by_detach():
+    with GateLab() as lab:
+        for dev in ("left", "right"):  # its NAPIs outlive the XDP program
+            lab.run("fwd", "ethtool", "-K", dev, "gro", "on")
+        lab.before = lab.settings()
+        with lab.forward("--busy-poll", "20") as forward:
+            said = forward.said()
+            expect(defer_commands(said), [], "what was deferred before")
+            if "before Linux 6.13" in said:
+                report.note("NAPIs cannot be set before Linux 6.13")
+                forward.finish()
+                return
+            own = re.findall("not by SIGKILL: then `(echo [^`]*)`", said)
+            kill(forward)
+        with lab.forward() as forward:
+            commands = defer_commands(forward.said())
+            forward.finish()
+        expect(len(commands), 2, "devices of which it is said")
+        expect(commands, own, "what to do, as the process said that was killed")
+        expect(defer_commands(lab.detach("left", "right", code=1)), commands,
+               "what detach says to do")
+        for command in commands:
+            lab.run("fwd", "unshare", "--mount", "sh", "-c",
+                    f"mount -t sysfs none /sys && {command}")
+        expect(defer_commands(lab.detach("left", "right", code=1)), [],
+               "what there is to do in the end")
+
+
 def ten_successors_are_killed_under_load_and_nothing_passes():
     with GateLab() as lab, killed(lab) as stack:
         for _ in range(10):
@@ -297,6 +331,7 @@ if __name__ == "__main__":
          nothing_passes_between_sigkill_and_a_successor_in_generic_mode,
          without_a_gate_packets_pass_as_soon_as_it_is_killed,
          what_sigkill_left_off_is_said_by_the_next_start_and_by_detach,
+         interrupts_that_sigkill_left_deferred_are_said_by_the_next_start_and_by_detach,
          ten_successors_are_killed_under_load_and_nothing_passes,
          what_does_not_match_passes_a_closed_gate,
          a_start_that_fails_leaves_a_closed_gate_closed,

@@ -302,9 +302,9 @@ Test(port, a_queue_that_is_bound_undoes_the_sockets_opened_before_it)
 
 Test(port, zero_copy_that_veth_has_not_is_refused)
 {
-	expect_refused_open(&(struct xmb_port_opts){ .dev = "left",
-						     .bind = XMB_XSK_ZC },
-			    -EOPNOTSUPP, "use auto or copy");
+	expect_refused_open(
+		&(struct xmb_port_opts){ .dev = "left", .bind = XMB_XSK_ZC },
+		-EOPNOTSUPP, "use auto or copy");
 	lab_finish();
 }
 
@@ -423,6 +423,56 @@ Test(port, busy_polling_defers_interrupts_until_it_closes)
 	cr_expect(eq(u32, deferred_cnt(), 0));
 }
 
+/* As a process that was killed leaves them. */
+static void leave_deferred(void)
+{
+	struct xmb_port_opts opts = { .dev = "left", .busy_poll_us = 30 };
+	struct xmb_nic_napi napis[8];
+	struct xmb_port *port = open_port(&opts);
+	int cnt = xmb_nic_napi_list((int)if_nametoindex("left"), napis, 8);
+
+	cr_assert(eq(int, cnt, 4));
+	expect_said(XMB_LOG_INFO, "put back at exit; not by SIGKILL: then "
+				  "`echo 0 | tee ");
+	close_port(port);
+	for (int i = 0; i < cnt; i++)
+		cr_assert(eq(int, xmb_nic_napi_set(&napis[i]), 0));
+	forget_said();
+}
+
+Test(port, interrupts_that_are_found_deferred_are_told_of_and_left_alone)
+{
+	struct xmb_port_opts opts = { .dev = "left" };
+	struct xmb_nic_napi napi;
+
+	must("ethtool -K left gro on");
+	if (xmb_nic_napi_list((int)if_nametoindex("left"), NULL, 0) ==
+	    -EOPNOTSUPP)
+		cr_skip_test("NAPIs cannot be set before Linux 6.13");
+	leave_deferred();
+	for (uint32_t us = 0; us <= 30; us += 30) {
+		opts.busy_poll_us = us;
+		close_port(open_port(&opts));
+		expect_said(XMB_LOG_INFO,
+			    "interrupts of 4 NAPIs are deferred, as for busy "
+			    "polling, and stay so; if a process that was "
+			    "killed left them so: `echo 0 | tee "
+			    "/sys/class/net/left/napi_defer_hard_irqs "
+			    "/sys/class/net/left/gro_flush_timeout`");
+		cr_expect(eq(u32, deferred_cnt(), 4));
+		forget_said();
+	}
+	/* Of what somebody else wanted so nothing is said. */
+	cr_assert(eq(int,
+		     xmb_nic_napi_list((int)if_nametoindex("left"), &napi, 1),
+		     4));
+	napi.gro_flush_ns++;
+	cr_assert(eq(int, xmb_nic_napi_set(&napi), 0));
+	close_port(open_port(&(struct xmb_port_opts){ .dev = "left" }));
+	expect_said(XMB_LOG_INFO, "interrupts of 3 NAPIs are deferred");
+	lab_finish();
+}
+
 Test(port, without_busy_polling_interrupts_are_left_alone)
 {
 	struct xmb_port_opts opts = { .dev = "left" };
@@ -433,6 +483,7 @@ Test(port, without_busy_polling_interrupts_are_left_alone)
 	cr_expect(eq(u32, deferred_cnt(), 0));
 	cr_expect(eq(u32, xmb_port_busy(port).xsk.us, 0));
 	cr_expect(eq(u32, xmb_port_busy(port).napi_cnt, 0));
+	cr_expect(eq(ptr, (void *)said(XMB_LOG_INFO, "deferred"), NULL));
 	close_port(port);
 }
 
