@@ -2,6 +2,7 @@
 #include "xsk/xsk_priv.h"
 
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <sys/socket.h>
 
 /*
@@ -19,7 +20,9 @@
  *                                is full: again while it gets ahead.  Before
  *                                6.17 the ring's index does not show what was
  *                                moved until all is: then as often as budgets
- *                                are in what waits
+ *                                are in what waits, and no more when neither
+ *                                what came back nor the send memory in use has
+ *                                changed: the device has no room
  *      EBUSY                     one packet was dropped, and completed: again
  *      EINTR                     again
  *      ENETDOWN, ENXIO           to the caller; what is posted stays posted
@@ -83,8 +86,40 @@ static uint32_t unseen_max(const struct xmb_xsk *xsk, uint32_t waiting)
 		       : 0;
 }
 
+/* Where what a kick took is, if the index does not show it. */
+struct taken {
+	uint32_t back; /* in the completion ring, ever */
+	uint32_t held; /* bytes that the device has of the socket's */
+};
+
+static uint32_t send_memory(const struct xmb_xsk *xsk)
+{
+	uint32_t mem[SK_MEMINFO_VARS] = { 0 };
+	socklen_t len = sizeof(mem);
+
+	/* Where it cannot be told, what came back decides alone. */
+	if (getsockopt(xsk->fd, SOL_SOCKET, SO_MEMINFO, mem, &len))
+		return 0;
+	return mem[SK_MEMINFO_WMEM_ALLOC];
+}
+
+/* Has anything moved since the last look?  At the first one it is not known. */
+static bool has_moved(const struct xmb_xsk *xsk, struct taken *last)
+{
+	struct taken now = {
+		.back = __atomic_load_n(xsk->first->comp.producer,
+					__ATOMIC_ACQUIRE),
+		.held = send_memory(xsk),
+	};
+	bool has = now.back != last->back || now.held != last->held;
+
+	*last = now;
+	return has;
+}
+
 int xmb_xsk_kick(struct xmb_xsk *xsk)
 {
+	struct taken last = { .held = UINT32_MAX };
 	uint32_t waiting = xmb_xsk_tx_waiting(xsk), left;
 	uint32_t unseen = unseen_max(xsk, waiting);
 	int err = 0;
@@ -101,7 +136,8 @@ int xmb_xsk_kick(struct xmb_xsk *xsk)
 			continue;
 		else if (err && err != -EAGAIN && err != -ENOBUFS)
 			break;
-		else if (left >= waiting && (err == 0 || unseen-- == 0))
+		else if (left >= waiting &&
+			 (err == 0 || unseen-- == 0 || !has_moved(xsk, &last)))
 			break;
 		waiting = left;
 	}
