@@ -89,6 +89,22 @@ bool xmb_dispatch_is_on(int ifindex)
 	return id && xmb_prog_is_dispatcher(id);
 }
 
+/* Where the program is pinned that dispatcher id calls as its i-th. */
+static void find_pin(int ifindex, uint32_t id, int i, char path[PIN_MAX])
+{
+	const char *fs = secure_getenv(XDP_BPFFS_ENVVAR);
+
+	snprintf(path, PIN_MAX, PIN, fs ? fs : BPFFS, ifindex, id, i);
+}
+
+static bool is_full(int ifindex, uint32_t id)
+{
+	char path[PIN_MAX];
+
+	find_pin(ifindex, id, PROG_MAX - 1, path);
+	return access(path, F_OK) == 0;
+}
+
 static int attach_in(struct xmb_prog *prog, enum xmb_prog_mode mode)
 {
 	struct xdp_program_opts opts = {
@@ -134,6 +150,7 @@ static int attach_in(struct xmb_prog *prog, enum xmb_prog_mode mode)
  */
 static struct xdp_multiprog *look_at_all(const struct xmb_prog *prog)
 {
+	said[0] = '\0';
 	for (int i = 0; i < LOOK_MAX; i++) {
 		struct xdp_multiprog *mp =
 			xdp_multiprog__get_from_ifindex(prog->ifindex);
@@ -148,10 +165,11 @@ static struct xdp_multiprog *look_at_all(const struct xmb_prog *prog)
 	return NULL;
 }
 
-static void take_out(const struct xmb_prog *prog, struct xdp_program *p)
+static void take_out(const struct xmb_prog *prog, enum xmb_prog_mode mode,
+		     struct xdp_program *p)
 {
 	unsigned id = xdp_program__id(p);
-	int err = xdp_program__detach(p, prog->ifindex, how(prog->mode), 0);
+	int err = xdp_program__detach(p, prog->ifindex, how(mode), 0);
 
 	if (err)
 		xmb_log(XMB_LOG_WARN,
@@ -168,35 +186,35 @@ static void take_out(const struct xmb_prog *prog, struct xdp_program *p)
 
 /*
  * Whoever holds the lock of the device knows that nobody else's process is
- * behind another program of ours.
+ * behind another program of ours.  True if there was one; mp may be NULL.
  */
-static void take_out_leftovers(const struct xmb_prog *prog)
+static bool take_out_leftovers(const struct xmb_prog *prog,
+			       enum xmb_prog_mode mode,
+			       struct xdp_multiprog *mp)
 {
-	struct xdp_multiprog *mp;
 	struct xdp_program *p = NULL;
+	bool was_any = false;
 
 	if (!prog->skel)
-		return;
-	said[0] = '\0';
-	mp = look_at_all(prog);
-	if (!mp) {
+		return false;
+	if (!mp)
 		xmb_log(XMB_LOG_WARN,
 			"%s: what libxdp's dispatcher calls cannot be seen "
 			"(%s): what processes that were killed left in it "
 			"stays: `xdp-loader status %s`",
 			prog->dev, said, prog->dev);
-		return;
-	}
-	while ((p = xdp_multiprog__next_prog(p, mp)))
+	while (mp && (p = xdp_multiprog__next_prog(p, mp)))
 		if ((int)xdp_program__id(p) != prog->id &&
-		    !strcmp(xdp_program__name(p), ours))
-			take_out(prog, p);
-	xdp_multiprog__close(mp);
+		    !strcmp(xdp_program__name(p), ours)) {
+			take_out(prog, mode, p);
+			was_any = true;
+		}
+	return was_any;
 }
 
-static void say_order(const struct xmb_prog *prog, bool was_there)
+static void say_order(const struct xmb_prog *prog, struct xdp_multiprog *mp,
+		      bool was_there)
 {
-	struct xdp_multiprog *mp = look_at_all(prog);
 	struct xdp_program *p = NULL;
 	char order[ORDER_MAX] = "";
 	size_t len = 0;
@@ -214,8 +232,30 @@ static void say_order(const struct xmb_prog *prog, bool was_there)
 		prog->dev, was_there ? "is on the device" : "was asked for",
 		mp ? order : "what cannot be seen", prog->id,
 		prog->skel ? "the next start, or " : "", prog->dev, prog->id);
-	if (mp)
+}
+
+/* One that has no room may have it for those who come after the dead. */
+static bool make_room(const struct xmb_prog *prog, enum xmb_prog_mode mode)
+{
+	struct xdp_multiprog *mp = look_at_all(prog);
+	enum xmb_prog_mode now;
+
+	take_out_leftovers(prog, mode, mp);
+	xdp_multiprog__close(mp);
+	return !is_full(prog->ifindex, id_there(prog->ifindex, &now));
+}
+
+/* By one look, where that is enough: each leaves descriptors open. */
+static void look_around(const struct xmb_prog *prog, bool was_there)
+{
+	struct xdp_multiprog *mp = look_at_all(prog);
+
+	if (take_out_leftovers(prog, prog->mode, mp)) {
 		xdp_multiprog__close(mp);
+		mp = look_at_all(prog);
+	}
+	say_order(prog, mp, was_there);
+	xdp_multiprog__close(mp);
 }
 
 /* Where dispatcher id was, 0: none. */
@@ -255,7 +295,7 @@ static int join(struct xmb_prog *prog, const struct xmb_prog_opts *opts,
 
 int xmb_dispatch_join(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
 {
-	enum xmb_prog_mode there = XMB_PROG_AUTO;
+	enum xmb_prog_mode now, there = XMB_PROG_AUTO;
 	uint32_t id = id_there(prog->ifindex, &there);
 	int err;
 
@@ -269,21 +309,24 @@ int xmb_dispatch_join(struct xmb_prog *prog, const struct xmb_prog_opts *opts)
 	prog->dispatch = calloc(1, sizeof(*prog->dispatch));
 	if (!prog->dispatch)
 		return -ENOMEM;
+	if (there && is_full(prog->ifindex, id)) {
+		if (!make_room(prog, there))
+			return xmb_dispatch_tell_full(opts, PROG_MAX);
+		id = id_there(prog->ifindex, &now);
+	}
 	err = join(prog, opts, there, id);
 	if (err)
 		return err;
 	err = xmb_prog_fill(prog);
 	if (err)
 		return xmb_prog_tell_load(opts, err);
-	take_out_leftovers(prog);
-	say_order(prog, there);
+	look_around(prog, there);
 	return 0;
 }
 
 /* Is ours pinned as one of those that dispatcher id calls? */
 static int is_called_by(const struct xmb_prog *prog, uint32_t id)
 {
-	const char *fs = secure_getenv(XDP_BPFFS_ENVVAR);
 	char path[PIN_MAX];
 
 	for (int i = 0; i < PROG_MAX; i++) {
@@ -291,8 +334,7 @@ static int is_called_by(const struct xmb_prog *prog, uint32_t id)
 		uint32_t len = sizeof(info);
 		int fd, err;
 
-		snprintf(path, sizeof(path), PIN, fs ? fs : BPFFS,
-			 prog->ifindex, id, i);
+		find_pin(prog->ifindex, id, i, path);
 		fd = bpf_obj_get(path);
 		if (fd == -ENOENT)
 			return 0;

@@ -48,7 +48,11 @@
  *
  * Units      Counters are frames.
  * Ownership  xmb_prog_attach() allocates, xmb_prog_destroy() frees.  Sockets
- *            stay the caller's; closing one empties its slot.
+ *            stay the caller's; closing one empties its slot.  What joins and
+ *            leaves a dispatcher that calls n others leaves 3 n + 5 descriptors
+ *            open (libxdp 1.3.1; more when others join or leave meanwhile, or
+ *            leftovers are taken out), and the programs that they are of
+ *            loaded, until the process ends; nothing in between adds to that.
  * Threads    Attach, commit, detach and destroy from one thread at a time and
  *            with no other call on the same program; the rest from any thread.
  * Errors     0 or a negative errno; a call that fails changes nothing and logs
@@ -149,7 +153,8 @@ XMB_API const char *xmb_prog_way_name(enum xmb_prog_way way);
  * entries than queue_cnt; an object has no such program or map.
  * -EBUSY: another program is attached, in either mode; another process of ours
  * has the device; a gate or a dispatcher that is there is in another mode than
- * the one that is named, or there is a dispatcher and a gate is asked for.
+ * the one that is named, or there is a dispatcher and a gate is asked for, or
+ * one that calls ten programs, none of them left by a process of ours.
  * -EPERM: a privilege is missing.
  * -ENODEV: there is no such device.
  * -ENOENT: no file, or nothing pinned, where source says.  -EBADF: xskmap_fd

@@ -178,6 +178,9 @@ int xmb_dispatch_tell(const struct xmb_prog_opts *opts, enum xmb_prog_mode mode,
 int xmb_dispatch_tell_mode(const struct xmb_prog_opts *opts,
 			   enum xmb_prog_mode there);
 
+/* The dispatcher that is there calls cnt programs, and has room for no more. */
+int xmb_dispatch_tell_full(const struct xmb_prog_opts *opts, int cnt);
+
 /* The kernel answered err to what was tried with a gate's file. */
 int xmb_gate_tell(const char *dev, const char *what, const char *path, int err);
 

@@ -190,6 +190,16 @@ int xmb_dispatch_tell_mode(const struct xmb_prog_opts *opts,
 	return -EBUSY;
 }
 
+int xmb_dispatch_tell_full(const struct xmb_prog_opts *opts, int cnt)
+{
+	xmb_log(XMB_LOG_ERROR,
+		"%s: asked to join libxdp's dispatcher, which calls %d "
+		"programs, as many as it can: take one out: `xdp-loader status "
+		"%s`, `xdp-loader unload %s --id N`",
+		opts->dev, cnt, opts->dev, opts->dev);
+	return -EBUSY;
+}
+
 int xmb_dispatch_tell(const struct xmb_prog_opts *opts, enum xmb_prog_mode mode,
 		      int err, const char *words, const char *then)
 {

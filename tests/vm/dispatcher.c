@@ -12,6 +12,7 @@
 #include "prog/gate.h"
 
 #include <bpf/bpf.h>
+#include <dirent.h>
 #include <net/if.h>
 #include <signal.h>
 #include <stdio.h>
@@ -347,6 +348,77 @@ Test(dispatcher, what_a_killed_process_leaves_hands_on_until_the_next_start)
 	vm_exchange(xsk, tap, 300, MANY);
 	xmb_prog_destroy(prog);
 	take_theirs(last);
+	lab_finish();
+}
+
+enum { CALLED_MAX = 10 }; /* by libxdp's dispatcher */
+
+Test(dispatcher, a_full_one_has_room_where_a_killed_process_left_ours)
+{
+	struct theirs all[CALLED_MAX] = { put_theirs(LAST) };
+	struct xmb_prog_opts opts = ours(XMB_PROG_BY_ANY);
+	struct xmb_prog *prog;
+	pid_t pid = start_holder();
+
+	kill(pid, SIGKILL);
+	cr_assert(eq(int, waitpid(pid, NULL, 0), pid));
+	for (int i = 1; i < CALLED_MAX - 1; i++)
+		all[i] = put_theirs(LAST);
+	cr_assert(eq(int, called_cnt(NULL), CALLED_MAX));
+	prog = attach_ours(&opts);
+	cr_expect(was_said("which a process that was killed left in libxdp's "
+			   "dispatcher, was taken out"));
+	cr_expect(eq(int, called_cnt("xmb_steer"), 1));
+	cr_expect(eq(int, called_cnt(NULL), CALLED_MAX));
+	vm_exchange(open_for(prog), tap_open("ltap"), 300, MANY);
+	xmb_prog_destroy(prog);
+	/* Full of others' it stays as it is. */
+	all[CALLED_MAX - 1] = put_theirs(LAST);
+	said_all[0] = '\0';
+	cr_expect(eq(int, xmb_prog_attach(&prog, &opts), -EBUSY));
+	cr_expect(
+		was_said("calls 10 programs, as many as it can: take one out"));
+	cr_expect(eq(int, called_cnt("beside"), CALLED_MAX));
+	for (int i = 0; i < CALLED_MAX; i++)
+		take_theirs(all[i]);
+	cr_expect(eq(ptr, dispatcher(), NULL));
+	lab_finish();
+}
+
+static int open_cnt(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int cnt = 0;
+
+	cr_assert(ne(ptr, dir, NULL));
+	while (readdir(dir))
+		cnt++;
+	closedir(dir);
+	return cnt;
+}
+
+/*
+ * libxdp 1.3.1 leaves one open for itself and one for each program that is
+ * called, at each look: attach, look around, detach.
+ */
+Test(dispatcher, a_join_and_a_leave_leave_few_descriptors_open_and_a_check_none)
+{
+	struct theirs first = put_theirs(FIRST), last;
+	struct xmb_prog_opts opts = ours(XMB_PROG_BY_ANY);
+	int before = open_cnt(), joined;
+	struct xmb_prog *prog = attach_ours(&opts);
+
+	xmb_prog_destroy(prog);
+	cr_expect(le(int, open_cnt() - before, 2 + 3 + 3));
+	prog = attach_ours(&opts);
+	last = put_theirs(LAST);
+	joined = open_cnt();
+	for (int i = 0; i < MANY; i++)
+		cr_assert(eq(int, xmb_prog_check(prog), 0));
+	cr_expect(eq(int, open_cnt(), joined));
+	xmb_prog_destroy(prog);
+	take_theirs(last);
+	take_theirs(first);
 	lab_finish();
 }
 
