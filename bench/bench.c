@@ -29,9 +29,14 @@ enum {
 	OPT_CHAINS,
 	OPT_BATCH,
 	OPT_TX_BUDGET,
-	OPT_KICK_EACH,
+	OPT_KICK,
+	OPT_SQPOLL,
 	OPT_REAP_LATE,
 	OPT_PREFETCH,
+	OPT_PAGES,
+	OPT_UNALIGNED,
+	OPT_STAGGERED,
+	OPT_HEADROOM,
 };
 
 static const struct argp_option options[] = {
@@ -55,11 +60,23 @@ static const struct argp_option options[] = {
 	{ "fifo", OPT_FIFO, NULL, 0, "Use the longest free frame first", 0 },
 	{ "batch", OPT_BATCH, "N", 0, "Packets a turn, at most [64]", 0 },
 	{ "tx-budget", OPT_TX_BUDGET, "N", 0, "Packets a kick [32]", 0 },
-	{ "kick-each", OPT_KICK_EACH, NULL, 0, "Kick for each packet", 0 },
+	{ "kick", OPT_KICK, "batch|late|each|uring", 0,
+	  "When and how to kick; late: when the next batch was received "
+	  "[batch]",
+	  0 },
 	{ "reap-late", OPT_REAP_LATE, NULL, 0,
 	  "Take completions when half the ring waits", 0 },
 	{ "prefetch", OPT_PREFETCH, "BYTES", 0,
 	  "Of each packet, when it was received [0]", 0 },
+	{ "sqpoll", OPT_SQPOLL, "CPU", 0,
+	  "Have a thread there kick that polls an io_uring", 0 },
+	{ "pages", OPT_PAGES, "thp|small|hugetlb", 0, "Of the frames [thp]",
+	  0 },
+	{ "unaligned", OPT_UNALIGNED, NULL, 0, "Frames of any length", 0 },
+	{ "staggered", OPT_STAGGERED, NULL, 0,
+	  "Sent packets begin in one of 8 cache lines of a frame", 0 },
+	{ "headroom", OPT_HEADROOM, "BYTES", 0,
+	  "Before a received packet, beside the kernel's 256 [0]", 0 },
 	{ 0 },
 };
 
@@ -77,24 +94,76 @@ static uint32_t number(struct argp_state *state, const char *text, uint32_t min,
 	return (uint32_t)v;
 }
 
-static enum bench_mode mode(struct argp_state *state, const char *text)
+static int name(struct argp_state *state, const char *text,
+		const char *const *names)
 {
-	static const char *const names[] = { "rxdrop", "txonly", "forward" };
-
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; names[i]; i++)
 		if (!strcmp(text, names[i]))
-			return (enum bench_mode)i;
-	argp_error(state, "'%s' is no mode", text);
-	return BENCH_RXDROP;
+			return i;
+	argp_error(state, "'%s' is no choice", text);
+	return 0;
+}
+
+/* What a loop may do in one way or another. */
+static error_t parse_choice(int key, char *arg, struct argp_state *state)
+{
+	static const char *const kicks[] = { "batch", "late", "each", "uring",
+					     NULL };
+	static const char *const pages[] = { "thp", "small", "hugetlb", NULL };
+	struct bench_opts *opts = state->input;
+
+	switch (key) {
+	case OPT_FIFO:
+		opts->is_fifo = true;
+		return 0;
+	case OPT_CHAINS:
+		opts->has_chains = true;
+		return 0;
+	case OPT_BATCH:
+		opts->batch = number(state, arg, 1, 256);
+		return 0;
+	case OPT_TX_BUDGET:
+		opts->tx_budget = number(state, arg, 32, 2048);
+		return 0;
+	case OPT_KICK:
+		opts->kick = (enum bench_kick)name(state, arg, kicks);
+		return 0;
+	case OPT_REAP_LATE:
+		opts->reaps_late = true;
+		return 0;
+	case OPT_PREFETCH:
+		opts->prefetch = number(state, arg, 64, LEN_MAX);
+		return 0;
+	case OPT_SQPOLL:
+		opts->kick = BENCH_KICK_SQPOLL;
+		opts->sqpoll_cpu = number(state, arg, 0, 1023);
+		return 0;
+	case OPT_PAGES:
+		opts->pages = (enum bench_pages)name(state, arg, pages);
+		return 0;
+	case OPT_UNALIGNED:
+		opts->is_unaligned = true;
+		return 0;
+	case OPT_STAGGERED:
+		opts->is_staggered = true;
+		return 0;
+	case OPT_HEADROOM:
+		opts->headroom = number(state, arg, 0, 512);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
+	static const char *const modes[] = { "rxdrop", "txonly", "forward",
+					     NULL };
 	struct bench_opts *opts = state->input;
 
 	switch (key) {
 	case OPT_MODE:
-		opts->mode = mode(state, arg);
+		opts->mode = (enum bench_mode)name(state, arg, modes);
 		return 0;
 	case OPT_DEV:
 		opts->dev = arg;
@@ -127,34 +196,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_SECONDS:
 		opts->seconds = number(state, arg, 1, 600);
 		return 0;
-	case OPT_FIFO:
-		opts->is_fifo = true;
-		return 0;
-	case OPT_CHAINS:
-		opts->has_chains = true;
-		return 0;
-	case OPT_BATCH:
-		opts->batch = number(state, arg, 1, 64);
-		return 0;
-	case OPT_TX_BUDGET:
-		opts->tx_budget = number(state, arg, 32, 2048);
-		return 0;
-	case OPT_KICK_EACH:
-		opts->kicks_each = true;
-		return 0;
-	case OPT_REAP_LATE:
-		opts->reaps_late = true;
-		return 0;
-	case OPT_PREFETCH:
-		opts->prefetch = number(state, arg, 64, LEN_MAX);
-		return 0;
 	case ARGP_KEY_END:
 		if (!opts->dev || (opts->mode == BENCH_FORWARD && !opts->out))
 			argp_error(state, "--dev, and to forward --out, must "
 					  "be given");
 		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return parse_choice(key, arg, state);
 	}
 }
 

@@ -28,6 +28,17 @@
 
 enum bench_mode { BENCH_RXDROP, BENCH_TXONLY, BENCH_FORWARD };
 
+/* When the kernel is told of packets to send, and by what call. */
+enum bench_kick {
+	BENCH_KICK_BATCH,
+	BENCH_KICK_LATE, /* when the next batch was received */
+	BENCH_KICK_EACH,
+	BENCH_KICK_URING,
+	BENCH_KICK_SQPOLL,
+};
+
+enum bench_pages { BENCH_THP, BENCH_SMALL, BENCH_HUGETLB };
+
 struct bench_opts {
 	enum bench_mode mode;
 	const char *dev;
@@ -44,7 +55,12 @@ struct bench_opts {
 	bool has_chains;
 	uint32_t batch;	    /* packets a turn, at most; 0: own */
 	uint32_t tx_budget; /* packets a kick; 0: the kernel's own, 32 */
-	bool kicks_each, reaps_late;
+	bool reaps_late;
+	enum bench_kick kick;
+	uint32_t sqpoll_cpu; /* of the thread that kicks, if one does */
+	enum bench_pages pages;
+	bool is_unaligned, is_staggered;
+	uint32_t headroom;
 	uint32_t prefetch; /* bytes of each packet, when it was received */
 };
 
