@@ -30,6 +30,7 @@ struct port {
 
 static struct bench_opts opts;
 static struct bench_meter meter;
+static struct bench_watch watch;
 static struct port ports[2];
 
 static struct tpacket_block_desc *block_of(const struct port *port)
@@ -184,14 +185,16 @@ int main(int argc, char **argv)
 	open_port(&ports[0], opts.dev);
 	if (opts.mode == BENCH_FORWARD)
 		open_port(&ports[1], opts.out);
+	watch.is_on = opts.is_watched;
 	bench_arm(&opts);
 	bench_say_ready();
 	bench_meter_start(&meter);
 	while (!bench_is_over()) {
 		bench_turn_begin(&meter);
 		bench_turn_end(&meter, turn());
+		bench_watch_turn(&watch);
 	}
 	result = bench_meter_result(&meter);
-	bench_say_result(&result);
+	bench_say_result(&result, &watch);
 	return 0;
 }

@@ -50,6 +50,7 @@ struct port {
 
 static struct bench_opts opts;
 static struct bench_meter meter;
+static struct bench_watch watch;
 static struct port ports[2];
 static uint8_t *area;
 static uint64_t *free_list; /* a ring, used as a stack or a queue */
@@ -376,12 +377,14 @@ int main(int argc, char **argv)
 	open_port(&ports[0], umem, opts.dev);
 	if (opts.mode == BENCH_FORWARD)
 		open_port(&ports[1], umem, opts.out);
+	watch.is_on = opts.is_watched;
 	bench_arm(&opts);
 	bench_say_ready();
 	bench_meter_start(&meter);
 	while (!bench_is_over()) {
 		bench_turn_begin(&meter);
 		bench_turn_end(&meter, turn());
+		bench_watch_turn(&watch);
 		bench_stall(&opts, &meter);
 	}
 	result = bench_meter_result(&meter);
@@ -392,6 +395,6 @@ int main(int argc, char **argv)
 			io_uring_queue_exit(&ports[i].uring);
 	}
 	xsk_umem__delete(umem);
-	bench_say_result(&result);
+	bench_say_result(&result, &watch);
 	return 0;
 }

@@ -37,6 +37,7 @@ enum {
 	OPT_UNALIGNED,
 	OPT_STAGGERED,
 	OPT_HEADROOM,
+	OPT_WATCH,
 };
 
 static const struct argp_option options[] = {
@@ -77,6 +78,8 @@ static const struct argp_option options[] = {
 	  "Sent packets begin in one of 8 cache lines of a frame", 0 },
 	{ "headroom", OPT_HEADROOM, "BYTES", 0,
 	  "Before a received packet, beside the kernel's 256 [0]", 0 },
+	{ "watch", OPT_WATCH, NULL, 0,
+	  "Tell when one thread that receives was kept off its CPU", 0 },
 	{ 0 },
 };
 
@@ -155,6 +158,14 @@ static error_t parse_choice(int key, char *arg, struct argp_state *state)
 	}
 }
 
+static void check(struct argp_state *state, const struct bench_opts *opts)
+{
+	if (!opts->dev || (opts->mode == BENCH_FORWARD && !opts->out))
+		argp_error(state, "--dev, and to forward --out, must be given");
+	if (opts->is_watched && opts->worker_cnt)
+		argp_error(state, "--watch is for one thread alone");
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	static const char *const modes[] = { "rxdrop", "txonly", "forward",
@@ -196,10 +207,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_SECONDS:
 		opts->seconds = number(state, arg, 1, 600);
 		return 0;
+	case OPT_WATCH:
+		opts->is_watched = true;
+		return 0;
 	case ARGP_KEY_END:
-		if (!opts->dev || (opts->mode == BENCH_FORWARD && !opts->out))
-			argp_error(state, "--dev, and to forward --out, must "
-					  "be given");
+		check(state, opts);
 		return 0;
 	default:
 		return parse_choice(key, arg, state);
@@ -288,12 +300,15 @@ void bench_say_ready(void)
 	fflush(stdout);
 }
 
-void bench_say_result(const struct bench_result *result)
+void bench_say_result(const struct bench_result *result,
+		      const struct bench_watch *watch)
 {
 	printf("{\"packets\": %llu, \"seconds\": %.6f, \"busy_ns\": %lld, "
-	       "\"kernel_ns\": %lld}\n",
+	       "\"kernel_ns\": %lld, \"pauses\": ",
 	       (unsigned long long)result->packets, result->seconds,
 	       (long long)result->busy_ns, (long long)result->kernel_ns);
+	bench_watch_say(watch);
+	puts("}");
 	fflush(stdout);
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/base.h"
 #include "base/clock.h"
+#include "pause.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -14,7 +15,8 @@
  *
  *      program --mode rxdrop|txonly|forward --dev D [--out D2] ...
  *      stdout  {"ready": true}
- *              {"packets": N, "seconds": S, "busy_ns": B, "kernel_ns": K}
+ *              {"packets": N, "seconds": S, "busy_ns": B, "kernel_ns": K,
+ *               "pauses": [[END, US], ...]}
  *
  * A program says that it is ready when its sockets are open, works until
  * SIGTERM or --seconds, and prints its one line of result.  Rates are not
@@ -23,6 +25,8 @@
  * Units      busy_ns: time of the loop turns that moved a packet, refill and
  *            completions included, system calls not: those are kernel_ns.
  *            -1: the program cannot tell.
+ *            pauses: with --watch, when the program was kept off its CPU, in
+ *            seconds of the monotonic clock, and for how long (pause.h).
  * Threads    One.
  */
 
@@ -56,6 +60,7 @@ struct bench_opts {
 	uint32_t batch;	    /* packets a turn, at most; 0: own */
 	uint32_t tx_budget; /* packets a kick; 0: the kernel's own, 32 */
 	bool reaps_late;
+	bool is_watched; /* tell when the program was kept off its CPU */
 	enum bench_kick kick;
 	uint32_t sqpoll_cpu; /* of the thread that kicks, if one does */
 	enum bench_pages pages;
@@ -111,7 +116,8 @@ bool bench_is_over(void);
 void bench_stall(const struct bench_opts *opts, struct bench_meter *meter);
 
 void bench_say_ready(void);
-void bench_say_result(const struct bench_result *result);
+void bench_say_result(const struct bench_result *result,
+		      const struct bench_watch *watch);
 
 enum { BENCH_HEADER_LEN = 42 };
 

@@ -14,13 +14,14 @@ from lab import say
 FAR = 2          # times as far as the nearest of the run
 LOOKS = 5        # before the first round
 PAUSE_S = 0.2    # from one look to the next
+HOP_MAX_S = 5    # for a look, which takes some milliseconds
 
 hops = []
 
 
 def hop(program, *cpus):
     """Nanoseconds there and back, now."""
-    done = subprocess.run([str(program), *map(str, cpus)], check=True,
+    done = subprocess.run([str(program), *map(str, cpus)], check=True, timeout=HOP_MAX_S,
                           capture_output=True, text=True)
     hops.append(int(done.stdout))
     return hops[-1]
@@ -68,4 +69,6 @@ def rows_by_distance(row):
         samples = {n: None if s is None else [x for x in s if place(x) == where]
                    for n, s in row.samples.items()}
         yield row._replace(name=f"{row.name} far" if where == "far" else row.name,
-                           samples=samples)
+                           samples=samples,
+                           paused={n: [x for x in s if place(x) == where]
+                                   for n, s in row.paused.items()})

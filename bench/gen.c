@@ -22,11 +22,13 @@
  *
  *      gen DEV [--len N] [--rate PER_SECOND] [--cpu N] [--batch N]
  *
- * Prints {"ready": true} and, after SIGTERM, {"sent": N, "seconds": S}: what
- * was given to the device, not what arrived.  The receiving side's softirq runs
- * on this CPU too, inside the same system call.  Up to 2048 bytes the kernel
- * makes the frames; longer ones are sent by AF_XDP (gen_chain.c), where what
- * the device refused is not among the sent ones.
+ * Prints {"ready": true} and, after SIGTERM, {"sent": N, "seconds": S, "run":
+ * R, "pauses": [[END, US, ...], ...]}: what was given to the device, not what
+ * arrived, and, at a rate, how many frames went out in a row when it was late,
+ * and when this CPU did something else (bench.h).  The receiving side's softirq
+ * runs on this CPU too, inside the same system call. Up to 2048 bytes the
+ * kernel makes the frames; longer ones are sent by AF_XDP (gen_chain.c), where
+ * what the device refused is not among the sent ones.
  */
 
 /* A call costs 15-22 ms besides, so it must be long; a signal ends it. */
@@ -80,6 +82,8 @@ static error_t gen_parse(int key, char *arg, struct argp_state *state)
 	}
 }
 
+static struct bench_watch watch = { .is_on = true };
+
 static void pin(int cpu)
 {
 	cpu_set_t set;
@@ -129,6 +133,21 @@ static uint64_t run_live(struct gen_bpf *gen, const struct config *config)
 	return gen->bss->sent;
 }
 
+static void say_pauses(const struct gen_bpf *gen)
+{
+	if (!gen) {
+		bench_watch_say(&watch);
+		puts("}");
+		return;
+	}
+	putchar('[');
+	for (uint32_t i = 0; i < gen->bss->pause_cnt; i++)
+		printf("%s[%.6f, %.1f]", i ? ", " : "",
+		       (double)gen->bss->pause_end_ns[i] / 1e9,
+		       (double)gen->bss->pause_len_ns[i] / 1e3);
+	puts("]}");
+}
+
 int main(int argc, char **argv)
 {
 	static const struct argp argp = { gen_options, gen_parse, "DEV", NULL,
@@ -147,10 +166,13 @@ int main(int argc, char **argv)
 	bench_arm(&forever);
 	bench_say_ready();
 	start_ns = xmb_clock_ns();
-	sent = gen ? run_live(gen, &config) : gen_chains_run();
-	printf("{\"sent\": %llu, \"seconds\": %.6f}\n",
+	sent = gen ? run_live(gen, &config) : gen_chains_run(&watch);
+	printf("{\"sent\": %llu, \"seconds\": %.6f, \"run\": %llu, "
+	       "\"pauses\": ",
 	       (unsigned long long)sent,
-	       (double)(xmb_clock_ns() - start_ns) / 1e9);
+	       (double)(xmb_clock_ns() - start_ns) / 1e9,
+	       gen ? (unsigned long long)gen->bss->run_max : 0);
+	say_pauses(gen);
 	gen_bpf__destroy(gen);
 	return 0;
 }

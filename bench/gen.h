@@ -18,6 +18,6 @@ enum {
 void gen_chains_open(const char *dev, uint32_t len, double rate);
 
 /* Send until bench_is_over(); how many the device took. */
-uint64_t gen_chains_run(void);
+uint64_t gen_chains_run(struct bench_watch *watch);
 
 #endif /* XMBUF_BENCH_GEN_H */

@@ -147,7 +147,7 @@ void gen_chains_open(const char *dev, uint32_t len, double rate)
 	open_socket(dev);
 }
 
-uint64_t gen_chains_run(void)
+uint64_t gen_chains_run(struct bench_watch *watch)
 {
 	uint64_t end_ns;
 
@@ -156,6 +156,7 @@ uint64_t gen_chains_run(void)
 		post(due());
 		if (sender.slot_cnt < SLOTS)
 			kick();
+		bench_watch_turn(watch);
 	}
 	end_ns = xmb_clock_ns() + 100 * XMB_NS_PER_MS;
 	while (sender.slot_cnt < SLOTS && xmb_clock_ns() < end_ns) {

@@ -9,6 +9,7 @@ import sys
 
 TAG = f"xmbb{os.getpid()}"
 GEN_CPU, APP_CPU = 0, 1
+FRAMES = 65536       # of each contender
 
 children = []
 

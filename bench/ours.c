@@ -20,6 +20,7 @@ enum { BURST = 64 };
 
 static struct bench_opts opts;
 static struct bench_meter meter;
+static struct bench_watch watch;
 
 static void on_log(void *arg, enum xmb_log_level level, const char *text)
 {
@@ -33,6 +34,7 @@ static void handle_drop(void *arg, struct xmb_burst *burst)
 	(void)arg;
 	(void)burst; /* the verdict is drop before the handler is asked */
 	bench_stall(&opts, &meter);
+	bench_watch_turn(&watch);
 }
 
 static void handle_macswap(void *arg, struct xmb_burst *burst)
@@ -43,6 +45,7 @@ static void handle_macswap(void *arg, struct xmb_burst *burst)
 			continue;
 		burst->to[i] = (uint8_t)(1 - burst->port);
 	}
+	bench_watch_turn(&watch);
 }
 
 /* -1 when this engine does not count it. */
@@ -188,10 +191,11 @@ int main(int argc, char **argv)
 
 	bench_parse(argc, argv, &opts);
 	xmb_log_set(on_log, NULL);
+	watch.is_on = opts.is_watched;
 	if (opts.mode == BENCH_TXONLY)
 		run_sender(&result);
 	else
 		run_engine(&result);
-	bench_say_result(&result);
+	bench_say_result(&result, &watch);
 	return 0;
 }

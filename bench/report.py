@@ -15,6 +15,7 @@ class Row(NamedTuple):
     samples: dict
     remark: str = ""
     ours: str = "xmbuf"
+    paused: dict = {}     # the same, of rounds that count apart (pauses.py)
 
 
 def median(samples, key="value"):
@@ -47,6 +48,26 @@ def ratio(unit, ours, peer):
 def disturbed(rounds):
     """Rounds that stayed spoilt however often they were repeated, and were kept."""
     return sum(s.get("foreign", 0) > FOREIGN_MAX for s in rounds)
+
+
+def paused_of(row, peer):
+    """For JSON: how many of our rounds and the peer's were paused, what they lost."""
+    found = {}
+    for key, name in (("paused", row.ours), ("peer_paused", peer)):
+        rounds = row.paused.get(name, [])
+        found |= {key: len(rounds)}
+        if rounds:
+            found |= {f"{key}_median": round(median(rounds), 4)}
+    return found if row.paused else {}
+
+
+def paused_text(row):
+    """What each lost in rounds that were paused, of who had such."""
+    each = [f"{n} {len(s)} ({min(x['value'] for x in s):.0f}, {median(s):.0f}, "
+            f"{max(x['value'] for x in s):.0f})" for n, s in row.paused.items() if s]
+    return (f"Apart, rounds in which the program was kept off its CPU for longer than a "
+            f"full ring lasts (least, median and most lost): {', '.join(each)}."
+            if each else "")
 
 
 def peers_of(unit, samples, ours):
@@ -83,6 +104,7 @@ def objects(bench, row):
                    "ratio": ratio(of, ours, theirs),
                    "rounds": min(map(len, lists)), "spread": spread(*lists), **hop,
                    **({"disturbed": spoilt} if spoilt else {}),
+                   **(paused_of(row, peer) if key == "value" else {}),
                    **({"remark": row.remark} if row.remark and key == "value" else {})}
     if len(samples) == 1:
         values = [s["value"] for s in samples[row.ours]]
@@ -102,7 +124,8 @@ def print_table(bench, row):
             print(f"  {name:15}{'-':>9}{'-':>9}{'-':>9}")
             continue
         if not rounds:
-            print(f"  {name:15} no round succeeded")
+            print(f"  {name:15} no round succeeded"
+                  + (", all were paused" if row.paused.get(name) else ""))
             continue
         values = [s["value"] for s in rounds]
         digits = 0 if row.unit == "lost/million" else 2
@@ -118,6 +141,7 @@ def print_table(bench, row):
     remark, distance = row.remark, hop_ns(row)
     if distance is not None:
         remark = f"{remark} A line takes {distance} ns there and back.".strip()
+    remark = f"{remark} {paused_text(row)}".strip()
     if remark:
         print(textwrap.fill(remark, 92, initial_indent="  ", subsequent_indent="  "))
     busy = [median(samples.get(n, []), "busy_ns") for n in ("xmbuf", "rtc")]
@@ -158,5 +182,6 @@ def markdown(bench, rows):
             cells.append("-" if distance is None else str(distance))
         print(f"| {row.what or row.name} | {row.unit} | {' | '.join(cells)} |")
     for row in rows:
-        if row.remark:
-            print(f"\n{row.what or row.name}, {row.unit}: {row.remark}")
+        remark = f"{row.remark} {paused_text(row)}".strip()
+        if remark:
+            print(f"\n{row.what or row.name}, {row.unit}: {remark}")
