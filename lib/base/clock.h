@@ -9,7 +9,8 @@
 /*
  * clock: nanoseconds of CLOCK_MONOTONIC (a vDSO call, ~25 ns, no syscall), and
  * ticks of the cheapest counter that the CPU has, for spans too short to spend
- * that on.  How long a tick is, is measured: compare both over a second.
+ * that on.  How long a tick is, is measured: compare both over a second.  And
+ * the shortest wait.
  */
 
 #define XMB_NS_PER_US UINT64_C(1000)
@@ -35,6 +36,16 @@ static inline uint64_t xmb_clock_ticks(void)
 	return v;
 #else
 	return xmb_clock_ns();
+#endif
+}
+
+/* Wait for some ten nanoseconds, as who polls should in between. */
+static inline void xmb_clock_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ __volatile__("isb" ::: "memory");
 #endif
 }
 

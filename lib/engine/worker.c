@@ -13,6 +13,7 @@ enum {
 	SPIN_MIN_NS = 20000,
 	SPIN_MAX_NS = 200000,
 	DRAIN_NS = 300000000,
+	RELAX_CNT = 8, /* 240 ns on Zen 5 */
 };
 
 const struct xmb_counter_desc xmb_worker_counter_descs[] = {
@@ -119,6 +120,16 @@ static void doze(struct xmb_worker *w)
 		w->spin_ns = SPIN_MIN_NS;
 }
 
+/*
+ * Nothing came: each look takes the line of the ring's index from the CPU that
+ * is to write it, so the next one is not at once.
+ */
+static void let_be(void)
+{
+	for (int i = 0; i < RELAX_CNT; i++)
+		xmb_clock_relax();
+}
+
 static void answer(struct xmb_worker *w)
 {
 	uint32_t asked =
@@ -166,6 +177,8 @@ void *xmb_worker_main(void *arg)
 		} else if (now_ns - idle_ns > w->spin_ns) {
 			doze(w);
 			idle_ns = xmb_clock_ns();
+		} else {
+			let_be();
 		}
 		xmb_cache_yield(&w->cache);
 		answer(w);
