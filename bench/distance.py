@@ -11,7 +11,8 @@ import time
 
 from lab import say
 
-FAR = 2          # times as far as the nearest of the run
+GAP = 1.4        # times as far is another distance
+ALONE = 2        # as few looks are no distance of their own
 LOOKS = 5        # before the first round
 PAUSE_S = 0.2    # from one look to the next
 HOP_MAX_S = 5    # for a look, which takes some milliseconds
@@ -37,17 +38,31 @@ def look_around(program, *cpus):
         time.sleep(PAUSE_S)
 
 
+def border():
+    """Nanoseconds between near and far: the widest gap of what was seen, if it is wide."""
+    seen = sorted(hops)
+    gaps = [(b / a, (a * b) ** 0.5) for a, b in zip(seen[ALONE - 1:], seen[ALONE:-ALONE + 1])]
+    width, middle = max(gaps, default=(1, 0))
+    return middle if width > GAP else float("inf")
+
+
 def place(sample):
     """near, far, or None: between the two, or not known."""
     if "hops" not in sample:
         return None
-    is_far = {h > FAR * min(hops) for h in sample["hops"]}
+    is_far = {h > border() for h in sample["hops"]}
     return None if len(is_far) > 1 else "far" if True in is_far else "near"
 
 
 def count(samples, where):
     """Rounds of the contender that has the fewest there."""
     return min((sum(place(s) == where for s in each) for each in samples.values()), default=0)
+
+
+def is_enough(samples, rounds):
+    """So many of each distance that there was, for every contender."""
+    cnts = [count(samples, where) for where in ("near", "far")]
+    return max(cnts) >= rounds and all(n == 0 or n >= rounds for n in cnts)
 
 
 def rows_by_distance(row):
