@@ -68,7 +68,9 @@ static size_t pass(struct xmb_stream *s, size_t max)
 
 	next_run(s);
 	n = min_size(max, xmb_stream_run_len(s));
-	s->at += n;
+	/* A range of no bytes has no run, and NULL no offset, not even 0. */
+	if (n > 0)
+		s->at += n;
 	return n;
 }
 
