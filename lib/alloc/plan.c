@@ -78,6 +78,7 @@ void xmb_alloc_plan_shape(const struct xmb_alloc_plan *plan,
 	uint64_t segment_len = plan->segment_len ? plan->segment_len : left;
 	uint64_t segment_left = segment_len, n;
 	struct xmb_multibuf_iter iter;
+	uint32_t to_come = mb->cnt;
 	struct xmb_chunk *chunk;
 
 	mb->len = 0;
@@ -91,7 +92,9 @@ void xmb_alloc_plan_shape(const struct xmb_alloc_plan *plan,
 		mb->len += (uint32_t)n;
 		left -= n;
 		segment_left -= n;
-		if (segment_left > 0 && left > 0)
+		to_come--;
+		/* There may be fewer chunks than were wanted. */
+		if (segment_left > 0 && to_come > 0)
 			continue;
 		if (plan->segment_len)
 			chunk->flags |= XMB_CHUNK_END;

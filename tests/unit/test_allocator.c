@@ -323,6 +323,30 @@ Test(allocator, segments_have_chunks_and_headroom_of_their_own)
 	}
 }
 
+/* 600 bytes are three chunks: of the second segment there is a third. */
+Test(allocator, a_segment_that_is_not_all_to_be_had_is_a_fragment_too)
+{
+	static const uint32_t lens[] = { 600, FRAME_LEN, 1 };
+	struct xmb_alloc_request request = {
+		.min_len = 1, .desired_len = 1200, .segment_len = 600,
+	};
+	struct xmb_multibuf mb, part = { 0 };
+
+	cr_assert(eq(int, xmb_multibuf_alloc(&lab.cache, 1, 0, &part), 0));
+	hog(4);
+	mb = get(&request);
+	cr_expect(eq(u32, mb.len, 600 + FRAME_LEN));
+	cr_expect(eq(int, xmb_multibuf_append(&mb, &part, &lab.cache), 0));
+	for (uint32_t i = 0; i < 3; i++) {
+		cr_expect(eq(int, xmb_multibuf_take_fragment(&mb, &part,
+							     &lab.cache), 0));
+		cr_expect(eq(u32, part.len, lens[i]));
+		xmb_multibuf_release(&part, &lab.cache);
+	}
+	cr_expect(xmb_multibuf_is_empty(&mb));
+	give();
+}
+
 Test(allocator, an_arena_lives_inside_its_memory_alone)
 {
 	enum { LEN = 100000, PAD = 64 };
