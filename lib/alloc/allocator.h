@@ -112,7 +112,8 @@ XMB_API int xmb_allocator_alloc_len(struct xmb_allocator *allocator, size_t len,
 /*
  * Fill cnt empty multibufs, each as the request says, all or none: each gets
  * its min_len before any gets more, then the first ones do.
- * -ENOBUFS, -EMSGSIZE (of all together), -EINVAL.
+ * -ENOBUFS (a heap may have grown for the first ones: xmb_heap_trim()),
+ * -EMSGSIZE (of all together), -EINVAL.
  */
 XMB_API int xmb_allocator_alloc_bulk(struct xmb_allocator *allocator,
 				     const struct xmb_alloc_request *request,

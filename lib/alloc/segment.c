@@ -181,15 +181,22 @@ static int kit_init(struct kit *kit, const struct needs *needs)
 	uint64_t head_cnt =
 		needs->head_cnt ? ceil_div(needs->head_cnt, per_frame) : 0;
 	struct xmb_cache *cache = allocator->cache;
+	uint32_t head_blocks;
 
 	if (!fits_ever(kit, needs, head_cnt))
 		return -EMSGSIZE;
-	xmb_alloc_take_up_to(allocator, &kit->heads, (uint32_t)head_cnt,
-			     (uint32_t)head_cnt);
+	head_blocks = xmb_alloc_blocks_for((uint32_t)head_cnt);
+	/* What may grow comes last, so that nothing grows for a refusal. */
 	xmb_alloc_take(cache, &kit->spares, (uint32_t)needs->spare_cnt, cache);
-	if (kit->heads.cnt == head_cnt && kit->spares.cnt == needs->spare_cnt &&
-	    stash_blocks(kit, needs->block_cnt))
-		return 0;
+	if (kit->spares.cnt == needs->spare_cnt &&
+	    stash_blocks(kit, needs->block_cnt + head_blocks)) {
+		for (uint32_t i = 0; i < head_blocks; i++)
+			unstash_block(kit);
+		xmb_alloc_take_up_to(allocator, &kit->heads, (uint32_t)head_cnt,
+				     (uint32_t)head_cnt);
+		if (kit->heads.cnt == head_cnt)
+			return 0;
+	}
 	kit_fini(kit);
 	return -ENOBUFS;
 }

@@ -332,3 +332,29 @@ Test(allocator_heap, trim_races_with_releases_and_loses_nothing)
 	cr_expect(gt(u32, trimmed, 10));
 	cr_expect(eq(u32, xmb_heap_slab_cnt(&heap), 1));
 }
+
+/*
+ * Ten segments of a payload in one region of another pool: five of the cuts are
+ * copies, whose frames can only be of the first slab, which has none left.
+ */
+Test(allocator_heap, does_not_grow_for_segments_that_are_refused)
+{
+	struct xmb_segment_opts opts = { .mtu = 20, .headroom = 20 };
+	struct xmb_multibuf payload = { 0 }, all = { 0 };
+	struct xmb_multibuf segments[10] = { 0 };
+	static struct lab lab;
+
+	lab_open(&lab, 256, 1, 0);
+	cr_assert(eq(int, xmb_multibuf_alloc(&lab.cache, 200, 0, &payload), 0));
+	cr_assert(eq(int, get(&all, FRAME_CNT), 0));
+	cr_expect(eq(int, xmb_allocator_segment(&allocator, &payload, &opts,
+						segments, 10), -ENOBUFS));
+	cr_expect(eq(u32, xmb_heap_slab_cnt(&heap), 1));
+	cr_expect(eq(u32, payload.len, 200));
+	xmb_multibuf_release(&all, &cache);
+	cr_expect(eq(int, xmb_allocator_segment(&allocator, &payload, &opts,
+						segments, 10), 10));
+	for (int i = 0; i < 10; i++)
+		xmb_multibuf_release(&segments[i], &lab.cache);
+	lab_close(&lab);
+}
