@@ -212,6 +212,14 @@ Test(multibuf, push_of_an_empty_handle_aborts, .signal = SIGABRT)
 	xmb_multibuf_push_back(&mb, &none, &here.cache);
 }
 
+Test(multibuf, push_front_of_an_empty_handle_aborts, .signal = SIGABRT)
+{
+	struct xmb_multibuf mb = { 0 };
+	struct xmb_chunk none = { 0 };
+
+	xmb_multibuf_push_front(&mb, &none, &here.cache);
+}
+
 Test(multibuf, pop_front_into_a_live_handle_aborts, .signal = SIGABRT)
 {
 	struct xmb_multibuf mb = mb_of(&here, 2, 8, 0);

@@ -269,6 +269,20 @@ Test(process, an_offer_is_adopted_once)
 	end_offer(&b, &c);
 }
 
+Test(process, the_highest_owner_id_may_offer_too)
+{
+	struct xmb_chunk a = { 0 }, b = { 0 };
+	struct xmb_handover_desc desc;
+
+	open_two();
+	be(XMB_OWNER_MAX);
+	cr_assert(eq(int, xmb_chunk_alloc(&lab.cache, &a), 0));
+	cr_assert(eq(int, xmb_handover_offer(&lab.cache, &a, &desc), 0));
+	be(DEAD);
+	cr_expect(eq(int, xmb_handover_adopt(&theirs, &desc, &b), 0));
+	end_offer(&b, NULL);
+}
+
 Test(process, an_empty_handle_cannot_be_offered)
 {
 	struct xmb_chunk none = { 0 };

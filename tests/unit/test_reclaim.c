@@ -528,6 +528,28 @@ Test(reclaim, of_a_socket_refuses_what_is_none)
 	close_two();
 }
 
+Test(reclaim, takes_of_the_first_and_of_the_last_owner_id)
+{
+	static const uint32_t ids[] = { 1, XMB_OWNER_MAX };
+	struct xmb_reclaim_cnt cnt = { 0 };
+	struct xmb_chunk a[2] = { 0 };
+
+	open_two();
+	for (int i = 0; i < 2; i++) {
+		struct xmb_reclaim_dead last = { ids[i], whos, 2 };
+
+		be((uint8_t)ids[i]);
+		cr_assert(eq(int, xmb_chunk_alloc(&theirs, &a[0]), 0));
+		cr_assert(eq(int, xmb_chunk_split(&a[0], 10, &a[1]), 0));
+		be(DEAD);
+		cr_expect(eq(int, xmb_reclaim(&lab.cache, &last, &cnt), 0));
+		cr_expect(eq(u32, cnt.slot_cnt, 2 * (uint32_t)(i + 1)));
+		theirs.cnt = 0;
+		memset(a, 0, sizeof(a));
+	}
+	close_two();
+}
+
 Test(reclaim, refuses_our_own_names_and_none)
 {
 	static const uint8_t ours[] = { DEAD_WHO, WE_WHO };
