@@ -1,202 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * libFuzzer on chunks, multibufs and their edits: the input is a stream of
- * calls.  Each multibuf and each loose chunk has an array beside it with the
- * bytes that it must have.  After each call all of them are compared, a refused
- * call must have left every handle and every count as they were, and at the end
- * of an input each frame and each block is home.
+ * libFuzzer on multibufs, their chunks, edits and views, and on what vends
+ * them: the input is a stream of calls.  Each multibuf and each loose chunk has
+ * an array beside it with the bytes that it must have (multibuf_model.h).
+ * After each call all of them are compared, a refused call must have left every
+ * handle and every count as they were, and at the end of an input each frame,
+ * block and span is home.
  */
-#include "buf/edit.h"
+#include "multibuf_model.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-enum {
-	POOL_CNT = 2,
-	MB_CNT = 6,
-	LOOSE_CNT = 4,
-	FRAMES = 24, /* of the first pool; the other has half as many */
-	BLOCKS = 8,
-	LEN_MAX = FRAMES * 64 + FRAMES / 2 * 256,
-	CHUNKS_MAX = (FRAMES + FRAMES / 2) * XMB_TRACKER_SLOTS,
-};
-
-static const uint32_t frame_lens[POOL_CNT] = { 64, 256 };
-
-struct bytes {
-	uint32_t len, user;
-	/* A share has all of its bytes a second time, up to four times. */
-	uint8_t b[LEN_MAX * XMB_TRACKER_SLOTS];
-};
-
-static struct xmb_pool pools[POOL_CNT];
-static struct xmb_cache caches[POOL_CNT];
-static uint8_t memory[POOL_CNT][FRAMES * 256] __attribute__((aligned(64)));
-static uint8_t side[POOL_CNT][16384] __attribute__((aligned(64)));
-
-static struct xmb_multibuf mbs[MB_CNT];
-static struct xmb_chunk loose[LOOSE_CNT];
-static struct bytes mb_bytes[MB_CNT], loose_bytes[LOOSE_CNT];
-static uint8_t scratch[LEN_MAX * XMB_TRACKER_SLOTS];
-
-/* The input, read to its end and zeros behind it. */
-static const uint8_t *input;
-static size_t input_len;
-static uint8_t next_byte;
-
-#define MUST(cond)                                                             \
-	do {                                                                   \
-		if (!(cond)) {                                                 \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__,     \
-				#cond);                                        \
-			abort();                                               \
-		}                                                              \
-	} while (0)
-
-static uint32_t get(void)
-{
-	if (input_len == 0)
-		return 0;
-	input_len--;
-	return *input++;
-}
-
-/* A number up to and with max, and now and then one beyond it. */
-static size_t get_upto(uint32_t max)
-{
-	uint32_t v = get() | get() << 8;
-
-	if (v == 0xffff)
-		return SIZE_MAX;
-	if (v == 0xfffe)
-		return (size_t)UINT32_MAX + 1;
-	return v % (max + 2);
-}
-
-static struct xmb_cache *get_cache(void)
-{
-	return &caches[get() % POOL_CNT];
-}
-
-/* What a refused call may not change. */
-struct handle {
-	uint32_t off, len, region;
-	uint8_t dom, flags;
-};
-
-struct state {
-	uint32_t frames[POOL_CNT], blocks[POOL_CNT];
-	uint32_t cnt[MB_CNT], len[MB_CNT], user[MB_CNT];
-	struct handle c[CHUNKS_MAX + LOOSE_CNT];
-	uint64_t copies;
-};
-
-static uint32_t blocks_free(uint32_t pool)
-{
-	uint32_t got[BLOCKS], cnt = 0, i;
-
-	while (cnt < BLOCKS && (got[cnt] = xmb_cache_spill_get(
-					&caches[pool])) != XMB_SPILL_NONE)
-		cnt++;
-	for (i = cnt; i > 0; i--)
-		xmb_cache_spill_put(&caches[pool], &pools[pool].domain,
-				    got[i - 1]);
-	return cnt;
-}
-
-/* Exclusive or not is told by the region; it may be found out at any time. */
-static struct handle handle_of(const struct xmb_chunk *c)
-{
-	return (struct handle){
-		.off = c->off,
-		.len = c->len,
-		.region = c->region,
-		.dom = c->dom,
-		.flags = (uint8_t)(c->flags & ~XMB_CHUNK_EXCL),
-	};
-}
-
-static void take_state(struct state *s)
-{
-	struct xmb_multibuf_iter iter;
-	struct xmb_chunk *c;
-	uint32_t k = 0;
-
-	memset(s, 0, sizeof(*s));
-	for (uint32_t i = 0; i < POOL_CNT; i++) {
-		s->frames[i] = caches[i].cnt + xmb_pool_free_cnt(&pools[i]);
-		s->blocks[i] = blocks_free(i);
-		s->copies += xmb_counter_read(&caches[i].copies);
-	}
-	for (uint32_t i = 0; i < MB_CNT; i++) {
-		s->cnt[i] = mbs[i].cnt;
-		s->len[i] = mbs[i].len;
-		s->user[i] = mbs[i].user;
-		for (c = xmb_multibuf_first(&mbs[i], &iter); c;
-		     c = xmb_multibuf_next(&iter)) {
-			MUST(k < CHUNKS_MAX);
-			s->c[k++] = handle_of(c);
-		}
-	}
-	for (uint32_t i = 0; i < LOOSE_CNT; i++)
-		s->c[k++] = handle_of(&loose[i]);
-}
-
-static void verify(void)
-{
-	for (uint32_t i = 0; i < MB_CNT; i++) {
-		MUST(xmb_multibuf_check(&mbs[i]));
-		MUST(mbs[i].len == mb_bytes[i].len);
-		MUST(mbs[i].user == mb_bytes[i].user);
-		MUST(xmb_multibuf_copy_to(&mbs[i], 0, scratch,
-					  sizeof(scratch)) == mbs[i].len);
-		MUST(memcmp(scratch, mb_bytes[i].b, mbs[i].len) == 0);
-	}
-	for (uint32_t i = 0; i < LOOSE_CNT; i++) {
-		MUST(xmb_chunk_check(&loose[i]));
-		MUST(loose[i].len == loose_bytes[i].len);
-		if (loose[i].len > 0)
-			MUST(memcmp(xmb_chunk_data(&loose[i]), loose_bytes[i].b,
-				    loose[i].len) == 0);
-	}
-}
-
-/* Put n bytes into dst at off; src may be NULL: they come from elsewhere. */
-static void bytes_insert(struct bytes *dst, size_t off, const uint8_t *src,
-			 size_t n)
-{
-	MUST(dst->len + n <= sizeof(dst->b));
-	memmove(&dst->b[off + n], &dst->b[off], dst->len - off);
-	memcpy(&dst->b[off], src, n);
-	dst->len += (uint32_t)n;
-}
-
-static void bytes_remove(struct bytes *dst, size_t off, size_t n)
-{
-	memmove(&dst->b[off], &dst->b[off + n], dst->len - off - n);
-	dst->len -= (uint32_t)n;
-}
-
-/* Bytes that a call gave to mb are whatever they are: learn them. */
-static void learn(uint32_t i, size_t off, size_t n)
-{
-	MUST(xmb_multibuf_copy_to(&mbs[i], off, scratch, n) == n);
-	bytes_insert(&mb_bytes[i], off, scratch, n);
-}
-
-/* Write what was not there before, as far as the packet may be written. */
-static void write_new(uint32_t i, size_t off, size_t n)
-{
-	size_t done;
-
-	for (size_t k = 0; k < n; k++)
-		scratch[k] = next_byte++;
-	done = xmb_multibuf_copy_from(&mbs[i], off, scratch, n);
-	MUST(done <= n);
-	MUST(done == n || !xmb_multibuf_is_writable(&mbs[i]));
-	memcpy(&mb_bytes[i].b[off], scratch, done);
-}
 
 static int op_alloc(uint32_t i, uint32_t j, struct xmb_cache *cache)
 {
@@ -245,15 +58,6 @@ static int op_join(uint32_t i, uint32_t j, struct xmb_cache *cache)
 	bytes_insert(&mb_bytes[i], at, mb_bytes[j].b, mb_bytes[j].len);
 	mb_bytes[j].len = mb_bytes[j].user = 0;
 	return 0;
-}
-
-/* The bytes from off on, and n of them, moved from i to the empty j. */
-static void moved(uint32_t i, uint32_t j, size_t off, size_t n)
-{
-	mb_bytes[j].user = mb_bytes[i].user;
-	mb_bytes[j].len = 0;
-	bytes_insert(&mb_bytes[j], 0, &mb_bytes[i].b[off], n);
-	bytes_remove(&mb_bytes[i], off, n);
 }
 
 static int op_cut(uint32_t i, uint32_t j, struct xmb_cache *cache)
@@ -348,8 +152,7 @@ static int op_write(uint32_t i, uint32_t j, struct xmb_cache *cache)
 		write_new(i, off, n);
 		return 0;
 	}
-	for (size_t k = 0; k < n; k++)
-		scratch[k] = next_byte++;
+	new_bytes(n);
 	done = xmb_multibuf_copy_from_and_truncate(&mbs[i], off, scratch, n,
 						   cache);
 	memcpy(&mb_bytes[i].b[off], scratch, done);
@@ -505,51 +308,14 @@ static int op_chunk_range(uint32_t i, uint32_t j, struct xmb_cache *cache)
 	return rc;
 }
 
-typedef int op_fn(uint32_t i, uint32_t j, struct xmb_cache *cache);
-
 static op_fn *const ops[] = {
-	op_alloc,      op_alloc,      op_release,     op_join,	op_join,
-	op_cut,	       op_cut,	      op_trim,	      op_more,	op_write,
-	op_align,      op_share,      op_chunk,	      op_chunk, op_chunk,
-	op_chunk_part, op_chunk_part, op_chunk_range,
+	op_alloc,      op_alloc,      op_release,     op_join,	  op_join,
+	op_cut,	       op_cut,	      op_trim,	      op_more,	  op_write,
+	op_align,      op_share,      op_chunk,	      op_chunk,	  op_chunk,
+	op_chunk_part, op_chunk_part, op_chunk_range, op_flat,	  op_layers,
+	op_layers,     op_read,	      op_overwrite,   op_attach,  op_vendor,
+	op_vend,       op_vend,	      op_segment,     op_segment,
 };
-
-static void start(void)
-{
-	for (uint32_t i = 0; i < POOL_CNT; i++) {
-		struct xmb_pool_opts opts = {
-			.base = memory[i],
-			.frame_len = frame_lens[i],
-			.frame_cnt = FRAMES / (i + 1),
-			.spill_cnt = BLOCKS,
-		};
-
-		MUST(xmb_pool_footprint(&opts) <= sizeof(side[i]));
-		memset(side[i], 0, sizeof(side[i]));
-		MUST(xmb_pool_init(&pools[i], side[i], &opts) == 0);
-		xmb_cache_init(&caches[i], &pools[i], i + 1);
-	}
-}
-
-static void end(void)
-{
-	for (uint32_t i = 0; i < MB_CNT; i++)
-		op_release(i, 0, &caches[i % POOL_CNT]);
-	for (uint32_t i = 0; i < LOOSE_CNT; i++) {
-		xmb_chunk_release(&loose[i], &caches[0]);
-		loose_bytes[i].len = 0;
-	}
-	for (uint32_t i = 0; i < POOL_CNT; i++) {
-		struct xmb_cache *cache = &caches[i];
-
-		MUST(xmb_pool_check(&pools[i], &cache, 1));
-		MUST(cache->cnt + xmb_pool_free_cnt(&pools[i]) ==
-		     FRAMES / (i + 1));
-		MUST(blocks_free(i) == BLOCKS);
-		xmb_cache_fini(cache);
-		xmb_pool_fini(&pools[i]);
-	}
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -557,16 +323,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	static struct state before, after;
 
-	input = data;
-	input_len = len;
-	next_byte = 0;
-	start();
-	while (input_len > 0) {
+	input_begin(data, len);
+	model_begin();
+	while (input_is_left()) {
 		op_fn *op = ops[get() % (sizeof(ops) / sizeof(ops[0]))];
 		uint32_t i = get(), j = i / MB_CNT % MB_CNT;
+		struct xmb_cache *cache = get_cache();
 
 		take_state(&before);
-		if (op(i % MB_CNT, j, get_cache()) < 0) {
+		if (op(i % MB_CNT, j, cache) < 0) {
 			take_state(&after);
 			if (op == op_alloc)
 				memcpy(after.user, before.user,
@@ -575,6 +340,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		}
 		verify();
 	}
-	end();
+	model_end();
 	return 0;
 }
