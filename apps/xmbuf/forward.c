@@ -23,6 +23,7 @@ enum {
 	OPT_XDP,
 	OPT_ATTACH,
 	OPT_BIND,
+	OPT_FILL,
 	OPT_BUSY_POLL,
 	OPT_FRAME_SIZE,
 	OPT_FRAMES,
@@ -71,6 +72,11 @@ static const struct argp_option options[] = {
 	  0 },
 	{ "bind", OPT_BIND, "zc|copy|auto", 0,
 	  "How packets reach the frames [auto: zero copy, else copy]", 0 },
+	{ "fill", OPT_FILL, "auto|full|N", 0,
+	  "Frames that wait for packets, of each queue: as few as the traffic "
+	  "needs, all that there can be, for rare long pauses of a CPU, or N "
+	  "at least [auto]",
+	  0 },
 	{ "busy-poll", OPT_BUSY_POLL, "US[,BUDGET]", 0,
 	  "Poll the devices for US microseconds a call instead of waiting for "
 	  "interrupts, BUDGET packets at a time [off; 64]",
@@ -251,6 +257,20 @@ static void set_modes(struct config *config, struct argp_state *state, int key,
 	}
 }
 
+static void set_fill(struct config *config, struct argp_state *state,
+		     const char *text)
+{
+	uint32_t cnt = XMB_XSK_RING_CNT;
+
+	if (!strcmp(text, "auto"))
+		cnt = 0;
+	else if (strcmp(text, "full") != 0)
+		cnt = option_number(state, "--fill, if not auto or full", text,
+				    1, XMB_XSK_RING_CNT);
+	for (int i = 0; i < DEV_CNT; i++)
+		config->ports[i].fill_base = cnt;
+}
+
 static void set_busy(struct config *config, struct argp_state *state,
 		     char *text)
 {
@@ -359,6 +379,9 @@ static error_t parse_work(struct config *config, int key, char *arg,
 		return 0;
 	case OPT_CPUS:
 		set_cpus(config, state, arg);
+		return 0;
+	case OPT_FILL:
+		set_fill(config, state, arg);
 		return 0;
 	default:
 		return parse_program(&config->program, key, arg, state);

@@ -195,6 +195,17 @@ def plain_lines_end_in_totals_when_piped():
             raise AssertionError(f"no total of the pings: {out}")
 
 
+def as_many_frames_wait_as_are_asked_for():
+    with Lab() as lab:
+        for fill, level in (("auto", 256), ("full", 2048), ("300", 300)):
+            with lab.forward("--fill", fill) as forward:
+                expect_ping(lab, 20)
+                # In zero copy it is all; what a busy machine lost may have raised it.
+                levels = {p["fill_level"] for p in forward.finish()["ports"]}
+                if min(levels) < level or (fill == "full" and levels != {level}):
+                    raise AssertionError(f"--fill {fill}: levels of {levels}")
+
+
 def busy_polling_is_reported_with_what_it_got():
     with Lab() as lab:
         with lab.forward("--busy-poll", "40,32") as forward:
@@ -263,6 +274,7 @@ if __name__ == "__main__":
          duration_and_interval_are_kept,
          rates_are_those_of_the_traffic,
          plain_lines_end_in_totals_when_piped,
+         as_many_frames_wait_as_are_asked_for,
          busy_polling_is_reported_with_what_it_got,
          the_last_report_says_what_moved_and_what_to_do,
          a_match_by_port_leaves_its_neighbour_to_the_kernel)
