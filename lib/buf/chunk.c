@@ -9,7 +9,7 @@ enum { SCAN_TRIES = 9 };
 
 /* Not inline: who does without them saves no registers for what they call. */
 static void region_home(struct xmb_cache *cache, struct xmb_domain *domain,
-			uint32_t region, uint32_t owner, uint64_t state)
+			uint32_t region, enum xmb_home how, uint64_t state)
 	__attribute__((noinline));
 static int split_rest(struct xmb_chunk *chunk, size_t at,
 		      struct xmb_chunk *tail) __attribute__((noinline));
@@ -121,13 +121,12 @@ static inline bool slot_leave(struct xmb_tracker *t, uint32_t k,
 
 /* The last one left: the region is FREE, in the cache's name. */
 static void region_home(struct xmb_cache *cache, struct xmb_domain *domain,
-			uint32_t region, uint32_t owner, uint64_t state)
+			uint32_t region, enum xmb_home how, uint64_t state)
 {
 	uint32_t word = xmb_frame_load(domain, region), gen;
 
 	if (XMB_UNLIKELY(word & XMB_FRAME_COOKIE))
-		xmb_cookie_frame_home(domain, region,
-				      owner >= XMB_OWNER_TX(0));
+		xmb_cookie_frame_home(domain, region, how);
 	gen = xmb_frame_word_gen(word);
 	xmb_frame_store(domain, region,
 			xmb_frame_word(XMB_FRAME_FREE, cache->who,
@@ -141,12 +140,12 @@ static void region_home(struct xmb_cache *cache, struct xmb_domain *domain,
 }
 
 void xmb_slot_release(struct xmb_cache *cache, struct xmb_domain *domain,
-		      uint32_t region, uint32_t k, uint32_t owner)
+		      uint32_t region, uint32_t k, enum xmb_home how)
 {
 	uint64_t state;
 
 	if (slot_leave(&domain->trackers[region], k, &state))
-		region_home(cache, domain, region, owner, state);
+		region_home(cache, domain, region, how, state);
 }
 
 void xmb_chunk_release_slot(struct xmb_chunk *chunk, struct xmb_cache *cache)
@@ -161,7 +160,7 @@ void xmb_chunk_release_slot(struct xmb_chunk *chunk, struct xmb_cache *cache)
 	is_last = slot_leave(t, chunk->slot, &state);
 	*chunk = (struct xmb_chunk){ 0 };
 	if (is_last)
-		region_home(cache, domain, region, XMB_OWNER_SELF, state);
+		region_home(cache, domain, region, cache->home, state);
 }
 
 /*

@@ -244,7 +244,7 @@ static inline void xmb_chunk_release(struct xmb_chunk *chunk,
 	xmb_chunk_verify(chunk, domain, "release");
 	if (XMB_UNLIKELY(xmb_frame_load(domain, chunk->region) &
 			 XMB_FRAME_COOKIE))
-		xmb_cookie_frame_home(domain, chunk->region, false);
+		xmb_cookie_frame_home(domain, chunk->region, cache->home);
 	xmb_frame_store(domain, chunk->region,
 			xmb_frame_word(XMB_FRAME_FREE, cache->who,
 				       (chunk->slot + 1u) & 0xffff));

@@ -107,6 +107,7 @@ int xmb_cookie_attach(struct xmb_cookie_box *box, const struct xmb_multibuf *mb,
 	e->cookie = cookie;
 	e->frame_cnt = (uint32_t)cnt;
 	atomic_store_explicit(&e->sent_cnt, 0, memory_order_relaxed);
+	atomic_store_explicit(&e->dropped_cnt, 0, memory_order_relaxed);
 	atomic_store_explicit(&e->left, (uint32_t)cnt, memory_order_relaxed);
 	for (const struct xmb_chunk *c = xmb_multibuf_first(mb, &iter); c;
 	     c = xmb_multibuf_next(&iter)) {
@@ -138,7 +139,7 @@ static void push_done(struct xmb_cookie_box *box, uint32_t idx)
 }
 
 void xmb_cookie_frame_home(const struct xmb_domain *domain, uint32_t region,
-			   bool is_sent)
+			   enum xmb_home how)
 {
 	uint32_t link = atomic_load_explicit(&domain->trackers[region].link,
 					     memory_order_relaxed);
@@ -146,8 +147,11 @@ void xmb_cookie_frame_home(const struct xmb_domain *domain, uint32_t region,
 	uint32_t idx = link & ((1u << ENTRY_BITS) - 1);
 	struct xmb_cookie_entry *e = &box->entries[idx];
 
-	if (is_sent)
+	if (how == XMB_HOME_SENT)
 		atomic_fetch_add_explicit(&e->sent_cnt, 1,
+					  memory_order_relaxed);
+	else if (how == XMB_HOME_DROPPED)
+		atomic_fetch_add_explicit(&e->dropped_cnt, 1,
 					  memory_order_relaxed);
 	/* Acquire and release: the last one has what all others did. */
 	if (atomic_fetch_sub_explicit(&e->left, 1, memory_order_acq_rel) == 1)
@@ -160,7 +164,7 @@ uint32_t xmb_cookie_reap(struct xmb_cookie_box *box,
 	uint32_t n = 0;
 
 	while (n < cnt) {
-		uint32_t idx = box->reaped, sent;
+		uint32_t idx = box->reaped, sent, dropped;
 		struct xmb_cookie_entry *e;
 
 		if (idx == NONE) {
@@ -171,10 +175,13 @@ uint32_t xmb_cookie_reap(struct xmb_cookie_box *box,
 		}
 		e = &box->entries[idx];
 		sent = atomic_load_explicit(&e->sent_cnt, memory_order_relaxed);
+		dropped = atomic_load_explicit(&e->dropped_cnt,
+					       memory_order_relaxed);
 		done[n++] = (struct xmb_completion){
 			.cookie = e->cookie,
 			.sent_cnt = sent,
-			.released_cnt = e->frame_cnt - sent,
+			.dropped_cnt = dropped,
+			.released_cnt = e->frame_cnt - sent - dropped,
 		};
 		box->reaped = e->next;
 		e->next = box->free;

@@ -18,6 +18,11 @@
  * comes home last puts the entry on the done list of its box.  A frame without
  * a cookie pays one test of a bit that is loaded anyway.
  *
+ * Sent are frames whose completion came; dropped are those of which xmbuf gave
+ * up the packet (xmb_multibuf_drop()): a socket, pipe or engine that counts it
+ * as a drop, by name, or a socket that was closed before the completion came.
+ * All others are released: whoever had them needed them no more.
+ *
  * Units      A box has room for a fixed number of cookies at a time.
  * Ownership  The caller owns the box; it must outlive its cookies.
  * Threads    attach() and reap() are one thread's, the box's; frames come home
@@ -29,13 +34,14 @@ struct xmb_completion {
 	uint64_t cookie;
 	/* Of a frame in several chunks the one that came home last decides. */
 	uint32_t sent_cnt;     /* frames that came home from the kernel */
-	uint32_t released_cnt; /* frames that were released, or dropped */
+	uint32_t released_cnt; /* frames that somebody released */
+	uint32_t dropped_cnt;  /* frames of packets that xmbuf gave up */
 };
 
 struct xmb_cookie_entry {
 	uint64_t cookie;
 	_Atomic uint32_t left; /* frames that are out */
-	_Atomic uint32_t sent_cnt;
+	_Atomic uint32_t sent_cnt, dropped_cnt;
 	uint32_t frame_cnt;
 	uint32_t next; /* in the free list, or in the done list */
 };

@@ -183,9 +183,16 @@ static inline void xmb_frame_store(const struct xmb_domain *domain,
 			      memory_order_relaxed);
 }
 
+/* How a frame came home. */
+enum xmb_home {
+	XMB_HOME_RELEASED,
+	XMB_HOME_DROPPED, /* xmb_multibuf_drop(), or its socket was closed */
+	XMB_HOME_SENT,
+};
+
 /* A frame with a cookie came home: tell its box (cookie.h). */
 XMB_API void xmb_cookie_frame_home(const struct xmb_domain *domain,
-				   uint32_t region, bool is_sent);
+				   uint32_t region, enum xmb_home how);
 
 /* "free", "fill", "app", "chan", "tx", "held" */
 XMB_API const char *xmb_frame_state_name(enum xmb_frame_state state);

@@ -35,9 +35,13 @@ static void extbuf_put(struct extbuf *ext, uint32_t cnt)
 static void extbuf_release(struct xmb_domain *domain, uint32_t region,
 			   struct xmb_cache *cache)
 {
+	enum xmb_home home = cache->home;
+
 	(void)region;
-	(void)cache;
+	/* What free_fn releases is nothing of a drop that it is called in. */
+	cache->home = XMB_HOME_RELEASED;
 	extbuf_put((struct extbuf *)domain, 1);
+	cache->home = home;
 }
 
 /* All regions are held by the application from the start. */

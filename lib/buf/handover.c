@@ -123,7 +123,7 @@ static int complete_slot_of(struct xmb_cache *cache, struct xmb_domain *domain,
 
 	if (k == XMB_TRACKER_SLOTS)
 		return -EPROTO;
-	xmb_slot_release(cache, domain, region, k, XMB_OWNER_TX(who));
+	xmb_slot_release(cache, domain, region, k, XMB_HOME_SENT);
 	return 0;
 }
 
@@ -139,7 +139,7 @@ int xmb_handover_complete_slot(struct xmb_cache *cache, uint32_t who,
 	word = xmb_frame_load(domain, (uint32_t)region);
 	if ((word & 0xffff) ==
 	    (xmb_frame_word(XMB_FRAME_TX, who, 0) | XMB_FRAME_COOKIE)) {
-		xmb_cookie_frame_home(domain, (uint32_t)region, true);
+		xmb_cookie_frame_home(domain, (uint32_t)region, XMB_HOME_SENT);
 		xmb_frame_store(domain, (uint32_t)region,
 				word & ~XMB_FRAME_COOKIE);
 		return xmb_handover_complete(cache, who, addr);
@@ -149,12 +149,12 @@ int xmb_handover_complete_slot(struct xmb_cache *cache, uint32_t who,
 
 /* The frame was in the kernel's hands and goes home. */
 static void go_home(struct xmb_cache *cache, struct xmb_domain *domain,
-		    uint32_t region, bool is_sent)
+		    uint32_t region, enum xmb_home how)
 {
 	uint32_t word = xmb_frame_load(domain, region);
 
 	if (word & XMB_FRAME_COOKIE)
-		xmb_cookie_frame_home(domain, region, is_sent);
+		xmb_cookie_frame_home(domain, region, how);
 	xmb_frame_store(
 		domain, region,
 		xmb_frame_word(XMB_FRAME_FREE, cache->who,
@@ -173,7 +173,7 @@ int xmb_handover_complete_of(struct xmb_cache *cache, struct xmb_domain *domain,
 	word = xmb_frame_load(domain, (uint32_t)region);
 	if ((word & 0xffff) != xmb_frame_word(XMB_FRAME_TX, who, 0))
 		return complete_slot_of(cache, domain, who, addr);
-	go_home(cache, domain, (uint32_t)region, true);
+	go_home(cache, domain, (uint32_t)region, XMB_HOME_SENT);
 	return 1;
 }
 
@@ -215,7 +215,7 @@ int xmb_handover_complete_held(struct xmb_cache *cache,
 	    !is_in(xmb_frame_load(domain, (uint32_t)region), XMB_FRAME_HELD,
 		   who))
 		return -EPROTO;
-	go_home(cache, domain, (uint32_t)region, true);
+	go_home(cache, domain, (uint32_t)region, XMB_HOME_SENT);
 	return 0;
 }
 
@@ -241,7 +241,7 @@ static struct xmb_handover_held take_back(struct xmb_cache *cache,
 		uint32_t word = xmb_frame_load(domain, i);
 
 		if (is_in(word, state, who)) {
-			go_home(cache, domain, i, false);
+			go_home(cache, domain, i, XMB_HOME_DROPPED);
 			home.tx_cnt++;
 		}
 		if (xmb_frame_word_state(word) != XMB_FRAME_APP)
@@ -249,8 +249,7 @@ static struct xmb_handover_held take_back(struct xmb_cache *cache,
 		for (uint32_t k = 0; k < XMB_TRACKER_SLOTS; k++) {
 			if (!is_tx_slot(domain, i, k, who))
 				continue;
-			xmb_slot_release(cache, domain, i, k,
-					 XMB_OWNER_TX(who));
+			xmb_slot_release(cache, domain, i, k, XMB_HOME_DROPPED);
 			home.slot_cnt++;
 		}
 	}

@@ -257,6 +257,27 @@ XMB_API void xmb_multibuf_release_bulk(struct xmb_multibuf *mbs, uint32_t cnt,
 				       struct xmb_cache *cache);
 
 /*
+ * Release a packet that should have gone on, and does not: who waits for its
+ * cookie hears that it was dropped (cookie.h).
+ */
+static inline void xmb_multibuf_drop(struct xmb_multibuf *mb,
+				     struct xmb_cache *cache)
+{
+	cache->home = XMB_HOME_DROPPED;
+	xmb_multibuf_release(mb, cache);
+	cache->home = XMB_HOME_RELEASED;
+}
+
+/* Drop cnt multibufs. */
+static inline void xmb_multibuf_drop_bulk(struct xmb_multibuf *mbs,
+					  uint32_t cnt, struct xmb_cache *cache)
+{
+	cache->home = XMB_HOME_DROPPED;
+	xmb_multibuf_release_bulk(mbs, cnt, cache);
+	cache->home = XMB_HOME_RELEASED;
+}
+
+/*
  * True if counts, lengths and blocks agree, no block is met twice, and every
  * chunk is live and checks.  O(chunks): for tests and -Dparanoid.
  */

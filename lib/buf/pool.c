@@ -169,12 +169,11 @@ static void pool_release(struct xmb_domain *domain, uint32_t region,
 	struct xmb_pool *pool = (struct xmb_pool *)domain;
 	struct xmb_stack stack = xmb_stack_frames(pool);
 
-	(void)cache;
 	xmb_pool_name(pool, &region, 1, 0);
 	stack_push(&stack, &region, 1);
 	atomic_fetch_add_explicit(&pool->shared->foreign_cnt, 1,
 				  memory_order_relaxed);
-	xmb_pool_tell(pool);
+	xmb_pool_tell(pool, cache);
 }
 
 size_t xmb_pool_footprint(const struct xmb_pool_opts *opts)
@@ -271,7 +270,7 @@ void xmb_pool_set_reserve(struct xmb_pool *pool, uint32_t cnt)
 {
 	atomic_store_explicit(&pool->shared->reserve, cnt,
 			      memory_order_seq_cst);
-	xmb_pool_tell(pool); /* there may be more to have now */
+	xmb_pool_tell(pool, NULL); /* there may be more to have now */
 }
 
 uint32_t xmb_pool_free_cnt(const struct xmb_pool *pool)
@@ -309,7 +308,7 @@ void xmb_cache_fini(struct xmb_cache *cache)
 		stack_push(&spills, cache->spills, cache->spill_cnt);
 	cache->cnt = 0;
 	cache->spill_cnt = 0;
-	xmb_pool_tell(cache->pool);
+	xmb_pool_tell(cache->pool, cache);
 }
 
 uint32_t xmb_cache_fetch(struct xmb_cache *cache, uint32_t want, bool is_fill)
@@ -345,7 +344,7 @@ void xmb_cache_flush(struct xmb_cache *cache)
 	cache->cnt -= cnt;
 	memmove(cache->frames, &cache->frames[cnt],
 		cache->cnt * sizeof(*cache->frames));
-	xmb_pool_tell(cache->pool);
+	xmb_pool_tell(cache->pool, cache);
 }
 
 /* Fill an empty cache of spill blocks, and name who has them. */
@@ -379,7 +378,7 @@ void xmb_cache_spill_put(struct xmb_cache *cache, struct xmb_domain *domain,
 	XMB_ASSERT(domain->spills && spill < pool->spill_cnt);
 	if (pool != cache->pool) {
 		stack_push(&stack, &spill, 1);
-		xmb_pool_tell(pool);
+		xmb_pool_tell(pool, cache);
 		return;
 	}
 	if (cache->spill_cnt < XMB_SPILL_CACHE_MAX) {
@@ -391,7 +390,7 @@ void xmb_cache_spill_put(struct xmb_cache *cache, struct xmb_domain *domain,
 	memmove(cache->spills, &cache->spills[SPILL_BATCH],
 		cache->spill_cnt * sizeof(*cache->spills));
 	cache->spills[cache->spill_cnt++] = spill;
-	xmb_pool_tell(pool);
+	xmb_pool_tell(pool, cache);
 }
 
 static uint8_t *check_set(uint32_t idx_cnt)

@@ -72,6 +72,7 @@ struct xmb_cache {
 	uint32_t cnt;	    /* frames[0..cnt) are free */
 	uint32_t spill_cnt; /* spills[0..spill_cnt) are free */
 	uint32_t who;	    /* holder of its FREE and APP frames, not 0 */
+	enum xmb_home home; /* how what is released now comes home */
 	int64_t app_cnt;    /* frames that became APP here minus left APP */
 	xmb_counter copies; /* times payload was copied in user space */
 	xmb_counter copied_bytes;

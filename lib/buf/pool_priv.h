@@ -118,8 +118,8 @@ static inline bool xmb_pool_is_waiting(const struct xmb_pool *pool,
 	       atomic_load_explicit(&waiting[1], order);
 }
 
-/* The slow half: call the hook. */
-void xmb_pool_call_hook(struct xmb_pool *pool);
+/* The slow half: call the hook, in a release by that cache, or by NULL. */
+void xmb_pool_call_hook(struct xmb_pool *pool, struct xmb_cache *cache);
 
 /*
  * Frames or blocks have just been put on a shared stack.  The add of their
@@ -127,10 +127,10 @@ void xmb_pool_call_hook(struct xmb_pool *pool);
  * fence of xmb_pool_set_waiting(): either this sees that somebody waits, or he,
  * who looks at the stack after his fence, sees the tokens.
  */
-static inline void xmb_pool_tell(struct xmb_pool *pool)
+static inline void xmb_pool_tell(struct xmb_pool *pool, struct xmb_cache *cache)
 {
 	if (XMB_UNLIKELY(xmb_pool_is_waiting(pool, memory_order_seq_cst)))
-		xmb_pool_call_hook(pool);
+		xmb_pool_call_hook(pool, cache);
 }
 
 #endif /* XMBUF_BUF_POOL_PRIV_H */

@@ -22,14 +22,21 @@ int xmb_pool_set_hook(struct xmb_pool *pool, struct xmb_pool_hook *hook)
 	return 0;
 }
 
-void xmb_pool_call_hook(struct xmb_pool *pool)
+void xmb_pool_call_hook(struct xmb_pool *pool, struct xmb_cache *cache)
 {
 	struct xmb_pool_hook *hook =
 		atomic_load_explicit(&pool->hook, memory_order_acquire);
+	enum xmb_home home = cache ? cache->home : XMB_HOME_RELEASED;
 
 	/* None: who waits is in another process, and has to look himself. */
-	if (hook)
-		hook->fn(hook);
+	if (!hook)
+		return;
+	/* What it releases is nothing of the drop that it is called in. */
+	if (cache)
+		cache->home = XMB_HOME_RELEASED;
+	hook->fn(hook);
+	if (cache)
+		cache->home = home;
 }
 
 /*

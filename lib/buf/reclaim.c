@@ -79,7 +79,7 @@ static uint32_t reclaim_slots(struct xmb_cache *cache, uint32_t region,
 		if (!slot_seize(t, k, owner))
 			continue;
 		forget_cookie(domain, region);
-		xmb_slot_release(cache, domain, region, k, XMB_OWNER_SUP);
+		xmb_slot_release(cache, domain, region, k, XMB_HOME_RELEASED);
 		cnt++;
 	}
 	return cnt;

@@ -138,6 +138,6 @@ bool xmb_slot_try_excl(struct xmb_chunk *chunk);
 
 /* Release slot k as its owner; the last one sends the region home. */
 void xmb_slot_release(struct xmb_cache *cache, struct xmb_domain *domain,
-		      uint32_t region, uint32_t k, uint32_t owner);
+		      uint32_t region, uint32_t k, enum xmb_home how);
 
 #endif /* XMBUF_BUF_TRACKER_PRIV_H */

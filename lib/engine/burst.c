@@ -21,7 +21,7 @@ static uint32_t complete_csums(struct xmb_worker *w, struct xmb_multibuf *mbs,
 
 		done += rc == 1;
 		if (XMB_UNLIKELY(rc == -EPERM)) {
-			xmb_multibuf_release(&mbs[i], &w->cache);
+			xmb_multibuf_drop(&mbs[i], &w->cache);
 			continue;
 		}
 		if (XMB_UNLIKELY(left < i)) {
@@ -44,7 +44,7 @@ static void send_whole(struct xmb_burst *burst, uint32_t port,
 
 	if (port >= w->engine->opts.port_cnt) {
 		xmb_worker_count(w, XMB_WORKER_NO_ROUTE, cnt);
-		xmb_multibuf_release_bulk(mbs, cnt, &w->cache);
+		xmb_multibuf_drop_bulk(mbs, cnt, &w->cache);
 		return;
 	}
 	xmb_worker_count(w, XMB_WORKER_FORWARDED, cnt);
@@ -68,7 +68,7 @@ static void send_tombstones(struct xmb_burst *burst, uint32_t first,
 	struct xmb_worker *w = burst->worker;
 
 	for (uint32_t i = first; i < first + cnt; i++) {
-		xmb_multibuf_release(&burst->mbs[i], &w->cache);
+		xmb_multibuf_drop(&burst->mbs[i], &w->cache);
 		burst->mbs[i].user = burst->marks[i];
 	}
 	xmb_worker_count(w, XMB_WORKER_HALF_DROPPED, cnt);
@@ -104,7 +104,7 @@ static void dispatch_run(struct xmb_burst *burst, bool has_partial_csum,
 			send_tombstones(burst, first, cnt);
 	} else if (to == XMB_TO_DROP) {
 		xmb_worker_count(w, XMB_WORKER_HANDLER_DROP, cnt);
-		xmb_multibuf_release_bulk(mbs, cnt, &w->cache);
+		xmb_multibuf_drop_bulk(mbs, cnt, &w->cache);
 	} else if (to == XMB_TO_KEEP) {
 		xmb_worker_count(w, XMB_WORKER_KEPT, cnt);
 	} else {

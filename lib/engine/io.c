@@ -25,7 +25,7 @@ static void drop(struct xmb_worker *w, struct xmb_multibuf *mb,
 		 enum xmb_worker_counter why)
 {
 	xmb_worker_count(w, why, 1);
-	xmb_multibuf_release(mb, &w->cache);
+	xmb_multibuf_drop(mb, &w->cache);
 }
 
 static void push_whole(struct xmb_worker *w, struct xmb_multibuf *mb,
@@ -38,7 +38,7 @@ static void push_whole(struct xmb_worker *w, struct xmb_multibuf *mb,
 		return;
 	lane->lost++;
 	if (verdict != LANE_OLDEST)
-		xmb_multibuf_release(mb, &w->cache);
+		xmb_multibuf_drop(mb, &w->cache);
 }
 
 /*
@@ -56,7 +56,7 @@ static void push_split(struct xmb_worker *w, struct xmb_multibuf *mb,
 
 	if (!xmb_lane_has_room(head, 1) || !xmb_lane_has_room(body, 1)) {
 		(xmb_lane_has_room(head, 1) ? body : head)->lost++;
-		xmb_multibuf_release(mb, &w->cache);
+		xmb_multibuf_drop(mb, &w->cache);
 		return;
 	}
 	if (w->engine->has_partial_csum[port] &&
@@ -74,7 +74,7 @@ static void push_split(struct xmb_worker *w, struct xmb_multibuf *mb,
 	}
 	if (xmb_join_open(w->join, stage * w->engine->opts.port_cnt + port,
 			  &mark)) {
-		xmb_multibuf_release(&payload, &w->cache);
+		xmb_multibuf_drop(&payload, &w->cache);
 		drop(w, mb, XMB_WORKER_JOIN_FULL);
 		return;
 	}

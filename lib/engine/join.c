@@ -71,7 +71,7 @@ enum join_verdict xmb_join_add(struct join *join, enum xmb_part part,
 
 	half = part == XMB_PART_HEADER ? &slot->header : &slot->payload;
 	if (slot->due == 0 || slot->mark != mb->user || half->cnt) {
-		xmb_multibuf_release(mb, cache);
+		xmb_multibuf_drop(mb, cache);
 		return JOIN_STRAY;
 	}
 	if (mb->cnt == 0)
@@ -108,8 +108,8 @@ enum join_verdict xmb_join_next(struct join *join, uint32_t lane,
 		slot->header = (struct xmb_multibuf){ 0 };
 		return JOIN_DONE;
 	}
-	xmb_multibuf_release(&slot->header, cache);
-	xmb_multibuf_release(&slot->payload, cache);
+	xmb_multibuf_drop(&slot->header, cache);
+	xmb_multibuf_drop(&slot->payload, cache);
 	return JOIN_DROP;
 }
 
@@ -118,8 +118,8 @@ uint32_t xmb_join_fini(struct join *join, struct xmb_cache *cache)
 	uint32_t cnt = join->out_cnt;
 
 	for (uint32_t i = 0; i < join->slot_cnt; i++) {
-		xmb_multibuf_release(&join->slots[i].header, cache);
-		xmb_multibuf_release(&join->slots[i].payload, cache);
+		xmb_multibuf_drop(&join->slots[i].header, cache);
+		xmb_multibuf_drop(&join->slots[i].payload, cache);
 	}
 	free(join->slots);
 	*join = (struct join){ 0 };

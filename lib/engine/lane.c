@@ -20,9 +20,9 @@ uint32_t xmb_lane_fini(struct lane *lane, struct xmb_cache *cache)
 	uint32_t cnt = lane->backlog_cnt;
 
 	for (uint32_t i = 0; i < cnt; i++)
-		xmb_multibuf_release(&lane->backlog[(lane->backlog_first + i) %
-						    LANE_BACKLOG],
-				     cache);
+		xmb_multibuf_drop(&lane->backlog[(lane->backlog_first + i) %
+						 LANE_BACKLOG],
+				  cache);
 	free(lane->backlog);
 	*lane = (struct lane){ 0 };
 	return cnt;
@@ -61,8 +61,7 @@ static enum lane_verdict push_backlog(struct lane *lane,
 	uint32_t last;
 
 	if (is_full) {
-		xmb_multibuf_release(&lane->backlog[lane->backlog_first],
-				     cache);
+		xmb_multibuf_drop(&lane->backlog[lane->backlog_first], cache);
 		lane->backlog_first = (lane->backlog_first + 1) % LANE_BACKLOG;
 		lane->backlog_cnt--;
 	}

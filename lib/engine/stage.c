@@ -38,7 +38,7 @@ static void stage_send(struct xmb_burst *burst, enum xmb_part part,
 	}
 	if (part == XMB_PART_WHOLE)
 		xmb_worker_count(w, XMB_WORKER_LEFT_IN_PIPE, cnt - done);
-	xmb_multibuf_release_bulk(mbs + done, cnt - done, &w->cache);
+	xmb_multibuf_drop_bulk(mbs + done, cnt - done, &w->cache);
 }
 
 static uint32_t serve_end(struct xmb_worker *w, uint32_t io, uint32_t port,

@@ -90,6 +90,15 @@ int xmb_pipe_init(struct xmb_pipe *pipe, uint32_t cnt, struct xmb_cache *cache0,
 	return 0;
 }
 
+/* A packet that nobody received was lost; frames on their way home are not. */
+static void fini_one(struct xmb_multibuf *mb, struct xmb_cache *cache)
+{
+	if (mb->len > 0)
+		xmb_multibuf_drop(mb, cache);
+	else
+		xmb_multibuf_release(mb, cache);
+}
+
 void xmb_pipe_fini(struct xmb_pipe *pipe, struct xmb_cache *cache)
 {
 	struct xmb_multibuf mb;
@@ -98,7 +107,7 @@ void xmb_pipe_fini(struct xmb_pipe *pipe, struct xmb_cache *cache)
 		return;
 	for (int i = 0; i < 2; i++)
 		while (xmb_ring_pop(&pipe->end[i].in, &mb, 1))
-			xmb_multibuf_release(&mb, cache);
+			fini_one(&mb, cache);
 	free(pipe->memory);
 	*pipe = (struct xmb_pipe){ 0 };
 }

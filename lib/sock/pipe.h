@@ -20,7 +20,7 @@
  *
  * Units      cnt counts multibufs, a power of two.
  * Ownership  init() allocates the rings, fini() releases what is still in them
- *            into the given cache.
+ *            into the given cache: packets are dropped.
  * Threads    Each end belongs to one thread at a time.
  * Errors     -ENOMEM.
  */

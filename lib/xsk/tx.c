@@ -107,7 +107,7 @@ static void drop(struct xmb_xsk *xsk, struct xmb_cache *cache,
 		 struct xmb_multibuf *mb, enum xmb_xsk_counter why)
 {
 	xsk_count(xsk, why, 1);
-	xmb_multibuf_release(mb, cache);
+	xmb_multibuf_drop(mb, cache);
 }
 
 /*
@@ -284,7 +284,7 @@ void xmb_xsk_drop_full(struct xmb_xsk *xsk, struct xmb_cache *cache,
 		       struct xmb_multibuf *mbs, uint32_t cnt)
 {
 	xsk_count(xsk, XMB_XSK_TX_FULL, cnt);
-	xmb_multibuf_release_bulk(mbs, cnt, cache);
+	xmb_multibuf_drop_bulk(mbs, cnt, cache);
 }
 
 /* An address in the pool, or in a piece. */

@@ -2,11 +2,12 @@
 /*
  * lib/buf/cookie under threads: one thread marks packets of two frames, cuts
  * each in the middle of a frame, and hands the halves to two others, which
- * send or release them at once; every cookie must come back once, and in time
- * for its place in a small box to be used again.
+ * send, release or drop them at once; every cookie must come back once, say how
+ * its frames came home, and be in time for its place in a small box to be used
+ * again.
  *
- *      main [attach, split] ---- pipe ---> thread 0 [release | send]
- *        ^        '------------- pipe ---> thread 1 [release | send]
+ *      main [attach, split] ---- pipe ---> thread 0 [release, drop, send]
+ *        ^        '------------- pipe ---> thread 1 [release, drop, send]
  *        '--- done list of the box <------------'
  *
  *      cookie_stress [COOKIES_1000]
@@ -46,7 +47,8 @@ struct ender {
 	struct xmb_pipe pipe;
 	pthread_t thread;
 	uint32_t who;
-	uint64_t sent_cnt, released_cnt;
+	/* Halves by how they ended; each has one part of the frame cut. */
+	uint64_t part_cnt[XMB_HOME_SENT + 1], whole_cnt[XMB_HOME_SENT + 1];
 };
 
 static struct xmb_pool pool;
@@ -87,8 +89,24 @@ static void send_all(struct ender *e, struct xmb_multibuf *mb)
 			fail("a completion was not known", addrs[i]);
 }
 
+static void end_one(struct ender *e, enum xmb_home how, struct xmb_multibuf *mb)
+{
+	e->part_cnt[how]++;
+	e->whole_cnt[how] += mb->cnt - 1u;
+	if (how == XMB_HOME_SENT)
+		send_all(e, mb);
+	else if (how == XMB_HOME_DROPPED)
+		xmb_multibuf_drop(mb, &e->cache);
+	else
+		xmb_multibuf_release(mb, &e->cache);
+}
+
 static void *end_packets(void *arg)
 {
+	/* Three in turn: every other packet is cut at the same place. */
+	static const enum xmb_home ends[] = {
+		XMB_HOME_SENT, XMB_HOME_DROPPED, XMB_HOME_RELEASED,
+	};
 	struct ender *e = arg;
 	uint64_t turn = e->who;
 
@@ -101,19 +119,13 @@ static void *end_packets(void *arg)
 			return NULL;
 		if (n == 0)
 			sched_yield();
-		for (uint32_t i = 0; i < n; i++) {
-			if (++turn % 3) {
-				send_all(e, &mbs[i]);
-				e->sent_cnt++;
-			} else {
-				xmb_multibuf_release(&mbs[i], &e->cache);
-				e->released_cnt++;
-			}
-		}
+		for (uint32_t i = 0; i < n; i++)
+			end_one(e, ends[++turn % 3], &mbs[i]);
 	}
 }
 
-static uint64_t reaped_cnt, reaped_sum, sent_frames, mixed_cnt;
+static uint64_t reaped_cnt, reaped_sum, mixed_cnt;
+static uint64_t frames[XMB_HOME_SENT + 1];
 
 static void reap(void)
 {
@@ -121,10 +133,13 @@ static void reap(void)
 	uint32_t n = xmb_cookie_reap(&box, done, BURST);
 
 	for (uint32_t i = 0; i < n; i++) {
-		if (done[i].sent_cnt + done[i].released_cnt != 2)
+		if (done[i].sent_cnt + done[i].released_cnt +
+			    done[i].dropped_cnt != 2)
 			fail("a cookie is not of two frames", done[i].cookie);
 		reaped_sum += done[i].cookie;
-		sent_frames += done[i].sent_cnt;
+		frames[XMB_HOME_SENT] += done[i].sent_cnt;
+		frames[XMB_HOME_RELEASED] += done[i].released_cnt;
+		frames[XMB_HOME_DROPPED] += done[i].dropped_cnt;
 		mixed_cnt += done[i].sent_cnt == 1;
 	}
 	reaped_cnt += n;
@@ -167,6 +182,22 @@ static void run(void)
 	atomic_store(&is_over, true);
 }
 
+/* How a frame that was cut came home depends on who was last. */
+static void check_ends(enum xmb_home how)
+{
+	uint64_t whole = 0, part = 0;
+
+	for (int i = 0; i < THREAD_CNT; i++) {
+		whole += enders[i].whole_cnt[how];
+		part += enders[i].part_cnt[how];
+	}
+	if (frames[how] < whole || frames[how] > whole + part)
+		fail("frames came home another way", (uint64_t)how);
+	/* What was never met was not tested. */
+	if (whole == 0 || frames[how] == 2 * cookie_cnt)
+		fail("some kind of end was never met", (uint64_t)how);
+}
+
 static void check(void)
 {
 	int64_t app_cnt = cache.app_cnt;
@@ -187,10 +218,10 @@ static void check(void)
 	if (xmb_pool_free_cnt(&pool) != FRAME_CNT ||
 	    !xmb_pool_check(&pool, NULL, 0))
 		fail("frames are missing", xmb_pool_free_cnt(&pool));
-	/* What was never met was not tested. */
-	if (mixed_cnt == 0 || sent_frames == 0 ||
-	    sent_frames == 2 * cookie_cnt)
-		fail("some kind of end was never met", mixed_cnt);
+	for (int how = XMB_HOME_RELEASED; how <= XMB_HOME_SENT; how++)
+		check_ends((enum xmb_home)how);
+	if (mixed_cnt == 0)
+		fail("no packet was sent in part", mixed_cnt);
 }
 
 int main(int argc, char **argv)
@@ -227,7 +258,8 @@ int main(int argc, char **argv)
 		pthread_join(enders[i].thread, NULL);
 	check();
 	printf("%" PRIu64 " cookies, %" PRIu64 " frames sent, %" PRIu64
-	       " packets sent in part\n", cookie_cnt, sent_frames, mixed_cnt);
+	       " dropped, %" PRIu64 " packets sent in part\n", cookie_cnt,
+	       frames[XMB_HOME_SENT], frames[XMB_HOME_DROPPED], mixed_cnt);
 	xmb_pool_fini(&pool);
 	free(side);
 	return 0;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * lib/buf/cookie in random steps: packets are made, marked, cut, chained,
- * dropped, sent and completed.  The model looks where each marked frame is by
- * walking everything: a cookie is due when its last frame is nowhere any more.
+ * released, dropped, sent and completed.  The model looks where each marked
+ * frame is by walking everything: a cookie is due when its last frame is
+ * nowhere any more.
  */
 #include "buf/cookie.h"
 
@@ -29,7 +30,7 @@ struct frame {
 
 struct cookie {
 	uint64_t cookie; /* 0: a free place */
-	uint32_t left, sent, released;
+	uint32_t left, cnt[XMB_HOME_SENT + 1];
 };
 
 static struct xmb_cookie_box box;
@@ -87,7 +88,7 @@ static void see_frame(uint32_t region)
 }
 
 /* Frames that are nowhere any more are home, by what was just done. */
-static void look(bool was_sent)
+static void look(enum xmb_home how)
 {
 	for (uint32_t i = 0; i < FRAME_CNT; i++)
 		frames[i].is_out = false;
@@ -101,10 +102,7 @@ static void look(bool was_sent)
 		frames[i].cookie = 0;
 		cr_assert(cookie != NULL);
 		cookie->left--;
-		if (was_sent)
-			cookie->sent++;
-		else
-			cookie->released++;
+		cookie->cnt[how]++;
 	}
 }
 
@@ -118,9 +116,14 @@ static void reap(void)
 
 		cr_assert(cookie != NULL && done[i].cookie != 0);
 		cr_assert(eq(u32, cookie->left, 0));
-		cr_assert(eq(u32, done[i].sent_cnt, cookie->sent));
-		cr_assert(eq(u32, done[i].released_cnt, cookie->released));
-		mixed_cnt += cookie->sent && cookie->released;
+		cr_assert(eq(u32, done[i].sent_cnt,
+			     cookie->cnt[XMB_HOME_SENT]));
+		cr_assert(eq(u32, done[i].released_cnt,
+			     cookie->cnt[XMB_HOME_RELEASED]));
+		cr_assert(eq(u32, done[i].dropped_cnt,
+			     cookie->cnt[XMB_HOME_DROPPED]));
+		mixed_cnt += done[i].sent_cnt && done[i].released_cnt &&
+			     done[i].dropped_cnt;
 		*cookie = (struct cookie){ 0 };
 		done_cnt++;
 	}
@@ -173,7 +176,7 @@ static void step_send(struct xmb_multibuf *mb)
 							   &is_excl);
 	mb->len = 0;
 	xmb_multibuf_release(mb, &lab.cache);
-	look(false);
+	look(XMB_HOME_RELEASED);
 }
 
 static void step_complete(void)
@@ -185,7 +188,7 @@ static void step_complete(void)
 	i = rnd(sent_cnt);
 	cr_assert(ge(int, xmb_handover_complete(&lab.cache, WHO, sent[i]), 0));
 	sent[i] = sent[--sent_cnt];
-	look(true);
+	look(XMB_HOME_SENT);
 }
 
 static void step_join_or_cut(void)
@@ -199,14 +202,14 @@ static void step_join_or_cut(void)
 						     &lab.cache), 0));
 	else if (mb->cnt + to->cnt < CHAIN_MAX)
 		cr_assert(eq(int, xmb_multibuf_append(mb, to, &lab.cache), 0));
-	look(false);
+	look(XMB_HOME_RELEASED);
 }
 
 static void step(void)
 {
 	struct xmb_multibuf *mb;
 
-	switch (rnd(8)) {
+	switch (rnd(9)) {
 	case 0:
 	case 1:
 		mb = pick(true);
@@ -226,9 +229,15 @@ static void step(void)
 		mb = pick(false);
 		if (mb)
 			xmb_multibuf_release(mb, &lab.cache);
-		look(false);
+		look(XMB_HOME_RELEASED);
 		break;
 	case 6:
+		mb = pick(false);
+		if (mb)
+			xmb_multibuf_drop(mb, &lab.cache);
+		look(XMB_HOME_DROPPED);
+		break;
+	case 7:
 		for (uint32_t i = rnd(8); i > 0; i--)
 			step_complete();
 		break;
@@ -243,7 +252,7 @@ Test(cookie_model, every_cookie_comes_back_once_when_its_frames_are_home)
 		step();
 	for (int i = 0; i < HELD_MAX; i++)
 		xmb_multibuf_release(&held[i], &lab.cache);
-	look(false);
+	look(XMB_HOME_RELEASED);
 	while (sent_cnt > 0)
 		step_complete();
 	while (box.out_cnt > 0)

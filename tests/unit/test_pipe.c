@@ -293,6 +293,28 @@ Test(pipe, fini_releases_what_is_under_way_in_both_directions)
 	xmb_pipe_fini(&pipe_of, &lab.cache);
 }
 
+Test(pipe, fini_drops_packets_but_not_frames_that_were_handed_back)
+{
+	struct xmb_multibuf mbs[2] = { packet_of(1, PACKET_LEN),
+				       packet_of(2, 0) };
+	struct xmb_completion done[2];
+	struct xmb_cookie_box box;
+
+	cr_assert(eq(int, xmb_cookie_box_init(&box, 4), 0));
+	for (uint64_t i = 0; i < 2; i++)
+		cr_assert(eq(int, xmb_cookie_attach(&box, &mbs[i], i), 0));
+	cr_expect(eq(u32, xmb_socket_send(left, mbs, 2), 2));
+	xmb_pipe_fini(&pipe_of, &lab.cache);
+	/* The last that was done is the first to be told. */
+	cr_assert(eq(u32, xmb_cookie_reap(&box, done, 2), 2));
+	cr_expect(eq(u64, done[0].cookie, 1));
+	cr_expect(eq(u32, done[0].released_cnt, 1));
+	cr_expect(eq(u32, done[0].dropped_cnt, 0));
+	cr_expect(eq(u32, done[1].released_cnt, 0));
+	cr_expect(eq(u32, done[1].dropped_cnt, 1));
+	cr_expect(eq(int, xmb_cookie_box_fini(&box), 0));
+}
+
 /* Sanitizers need more address space than this leaves. */
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 Test(pipe, without_memory_there_is_no_pipe)

@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+enum { COOKIE_MAX = 8192 };
+
 struct engine_lab el;
 
 void pass(void *arg, struct xmb_burst *burst)
@@ -196,4 +198,35 @@ uint32_t tap_sees(int fd, uint64_t cnt)
 
 	await((seen += tap_seen(fd)) >= cnt);
 	return seen;
+}
+
+static struct xmb_cookie_box cookie_box;
+static uint32_t given_cnt;
+
+void cookies_open(void)
+{
+	given_cnt = 0;
+	cr_assert(eq(int, xmb_cookie_box_init(&cookie_box, COOKIE_MAX), 0));
+}
+
+void cookie_give(const struct xmb_multibuf *mb, uint64_t cookie)
+{
+	/* Of a refusal the cookie is missed in the end. */
+	xmb_cookie_attach(&cookie_box, mb, cookie);
+	given_cnt++;
+}
+
+struct xmb_completion cookies_close(void)
+{
+	struct xmb_completion sum = { 0 }, one;
+
+	while (xmb_cookie_reap(&cookie_box, &one, 1)) {
+		sum.cookie++;
+		sum.sent_cnt += one.sent_cnt;
+		sum.released_cnt += one.released_cnt;
+		sum.dropped_cnt += one.dropped_cnt;
+	}
+	cr_expect(eq(u64, sum.cookie, given_cnt));
+	cr_expect(eq(int, xmb_cookie_box_fini(&cookie_box), 0));
+	return sum;
 }

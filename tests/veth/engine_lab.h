@@ -2,6 +2,7 @@
 #ifndef XMBUF_TESTS_VETH_ENGINE_LAB_H
 #define XMBUF_TESTS_VETH_ENGINE_LAB_H
 
+#include "buf/cookie.h"
 #include "engine/engine.h"
 #include "xsk_lab.h"
 
@@ -64,6 +65,14 @@ uint64_t all_drops(void);
 #define expect_worker(which, n)                                                \
 	cr_expect(eq(u64, worker_counter(which), n), "%s",                     \
 		  xmb_worker_counter_descs[which].name)
+
+/*
+ * Let one thread of the engine mark packets with cookies, and say after its
+ * run what became of all frames; .cookie is how many cookies came back.
+ */
+void cookies_open(void);
+void cookie_give(const struct xmb_multibuf *mb, uint64_t cookie);
+struct xmb_completion cookies_close(void);
 
 /* Send one on ltap, see it on rtap; or the other way. */
 void expect_passes(size_t len, uint32_t tag);

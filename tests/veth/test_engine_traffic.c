@@ -38,6 +38,7 @@ static void four_verdicts(void *arg, struct xmb_burst *burst)
 {
 	(void)arg;
 	for (uint32_t i = 0; i < burst->cnt; i++) {
+		cookie_give(&burst->mbs[i], i);
 		switch (tag_of(&burst->mbs[i]) % 4) {
 		case 0:
 			break; /* what is there before the handler runs */
@@ -65,9 +66,16 @@ static void send_all_verdicts(void)
 
 Test(engine_traffic, each_verdict_is_carried_out_and_counted)
 {
+	struct xmb_completion ends;
+
 	engine_lab_setup(1, 1500);
 	el.opts.handler = four_verdicts;
+	cookies_open();
 	cr_expect(eq(int, engine_run_with(send_all_verdicts), 0));
+	ends = cookies_close();
+	cr_expect(eq(u32, ends.dropped_cnt, VERDICT_CNT / 2));
+	cr_expect(eq(u32, ends.sent_cnt, VERDICT_CNT / 4));
+	cr_expect(eq(u32, ends.released_cnt, VERDICT_CNT / 4));
 	expect_worker(XMB_WORKER_HANDLED, VERDICT_CNT);
 	expect_worker(XMB_WORKER_HANDLER_DROP, VERDICT_CNT / 4);
 	expect_worker(XMB_WORKER_FORWARDED, VERDICT_CNT / 4);

@@ -201,6 +201,14 @@ static uint32_t by_flow(void *arg, const struct xmb_multibuf *mb,
 	return mb_word(mb, PAYLOAD_OFF);
 }
 
+/* The same, and each packet gets a cookie. */
+static uint32_t mark_by_flow(void *arg, const struct xmb_multibuf *mb,
+			     uint32_t port)
+{
+	cookie_give(mb, mb_word(mb, SEQ_OFF));
+	return by_flow(arg, mb, port);
+}
+
 static void eight_flows(void)
 {
 	for (uint32_t f = 0; f < 8; f++)
@@ -271,22 +279,27 @@ static void hear_threads(void)
 static uint64_t run_held(enum xmb_full_policy full,
 			 enum xmb_worker_counter name)
 {
+	struct xmb_completion ends;
 	uint64_t drops;
 
 	pipeline_setup(2);
 	el.opts.handler = hold_flow_0;
-	el.opts.steer = by_flow;
+	el.opts.steer = mark_by_flow;
 	el.opts.pipe_cnt = PIPE;
 	el.opts.full = full;
 	hear_threads();
 	held_drops = name;
+	cookies_open();
 	cr_expect(eq(int, engine_run_with(flood_a_held_worker), 0));
+	ends = cookies_close();
 	flow_recv(el.rtap, &logs[RIGHT], UINT32_MAX, 0); /* one too many */
 	drops = worker_counter(name);
 	/* Flow 0 is of the first worker, which is the second thread. */
 	cr_expect(eq(u64, last_threads[1].counters[name], drops));
 	cr_expect(gt(u64, drops, FLOOD - 2 * PIPE - LANE_BACKLOG - 64));
 	cr_expect(eq(u64, all_drops(), drops));
+	cr_expect(eq(u64, ends.dropped_cnt, drops));
+	cr_expect(eq(u64, ends.sent_cnt, 2 * FLOOD - drops));
 	cr_expect(eq(u64, logs[RIGHT].got[0], FLOOD - drops));
 	cr_expect(eq(u32, logs[RIGHT].got[1], FLOOD));
 	cr_expect(eq(u32, logs[RIGHT].disorder, 0));
@@ -487,9 +500,17 @@ static void by_seq(void *arg, struct xmb_burst *burst)
 
 Test(pipeline, each_verdict_of_a_worker_is_carried_out_and_counted)
 {
+	struct xmb_completion ends;
+
 	pipeline_setup(2);
 	el.opts.handler = by_seq;
+	el.opts.steer = mark_by_flow;
+	cookies_open();
 	cr_expect(eq(int, engine_run_with(send_ten), 0));
+	ends = cookies_close();
+	cr_expect(eq(u32, ends.dropped_cnt, 4));
+	cr_expect(eq(u32, ends.released_cnt, 2));
+	cr_expect(eq(u32, ends.sent_cnt, 4));
 	expect_worker(XMB_WORKER_HANDLED, 10);
 	expect_worker(XMB_WORKER_HANDLER_DROP, 2);
 	expect_worker(XMB_WORKER_NO_ROUTE, 2);

@@ -311,11 +311,27 @@ static void one_of_each(void)
 	flow_recv(el.rtap, &logs[RIGHT], UINT32_MAX, HOLD_MS);
 }
 
+static uint32_t mark_and_steer(void *arg, const struct xmb_multibuf *mb,
+			       uint32_t port)
+{
+	(void)arg;
+	(void)port;
+	cookie_give(mb, mb_word(mb, PAYLOAD_OFF));
+	return mb_word(mb, PAYLOAD_OFF);
+}
+
 Test(pipeline_split, a_drop_of_either_half_drops_the_packet_by_name)
 {
+	struct xmb_completion ends;
+
 	split_setup(2);
 	el.opts.handler = drop_halves;
+	el.opts.steer = mark_and_steer;
+	cookies_open();
 	cr_expect(eq(int, engine_run_with(one_of_each), 0));
+	ends = cookies_close();
+	cr_expect(eq(u32, ends.dropped_cnt, 30));
+	cr_expect(eq(u32, ends.sent_cnt, 10));
 	cr_expect(eq(u32, logs[RIGHT].total, 10));
 	cr_expect(eq(u32, logs[RIGHT].broken, 0));
 	for (uint32_t f = 0; f < 40; f++)

@@ -99,7 +99,7 @@ Test(xsksock, what_is_received_is_sent_back_and_its_cookie_returned)
 	finish();
 }
 
-Test(xsksock, a_cookie_says_which_frames_were_sent_and_which_released)
+Test(xsksock, a_cookie_says_which_frames_were_sent_released_and_dropped)
 {
 	struct xmb_xsk_opts opts;
 	struct xmb_completion done;
@@ -127,7 +127,16 @@ Test(xsksock, a_cookie_says_which_frames_were_sent_and_which_released)
 	cr_expect(eq(u32, xmb_socket_reap(sock, &done, 1), 1));
 	cr_expect(eq(u64, done.cookie, 78));
 	cr_expect(eq(u32, done.sent_cnt, 0));
+	cr_expect(eq(u32, done.released_cnt, 0));
+	cr_expect(eq(u32, done.dropped_cnt, 1));
 	expect_counter(xs.xsk, XMB_XSK_TX_TOO_LONG, 1);
+	/* So does that of one which was left when nobody waited any more. */
+	mb = lab_packet(LEN, 4);
+	cr_assert(eq(int, xmb_cookie_attach(&box, &mb, 79), 0));
+	xmb_xsk_drop_full(xs.xsk, &lab.cache, &mb, 1);
+	cr_expect(eq(u32, xmb_socket_reap(sock, &done, 1), 1));
+	cr_expect(eq(u64, done.cookie, 79));
+	cr_expect(eq(u32, done.dropped_cnt, 1));
 	finish();
 }
 
