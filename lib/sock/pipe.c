@@ -9,13 +9,13 @@ static struct xmb_pipe_end *end_of(struct xmb_socket *sock)
 	return (struct xmb_pipe_end *)sock; /* its first member */
 }
 
-static uint32_t pipe_recv(struct xmb_socket *sock, struct xmb_multibuf *mbs,
-			  uint32_t cnt)
+/* Move what is shown to the front, and release the rest; returns how many. */
+static uint32_t keep_packets(const struct xmb_pipe_end *end,
+			     struct xmb_multibuf *mbs, uint32_t cnt)
 {
-	struct xmb_pipe_end *end = end_of(sock);
-	uint32_t n = xmb_ring_pop(&end->in, mbs, cnt), kept = 0;
+	uint32_t kept = 0;
 
-	for (uint32_t i = 0; i < n; i++) {
+	for (uint32_t i = 0; i < cnt; i++) {
 		if (XMB_LIKELY(mbs[i].len > 0) || end->wants_empty) {
 			if (kept != i) {
 				mbs[kept] = mbs[i];
@@ -23,9 +23,23 @@ static uint32_t pipe_recv(struct xmb_socket *sock, struct xmb_multibuf *mbs,
 			}
 			kept++;
 		} else {
-			xmb_multibuf_release(&mbs[i], sock->cache);
+			xmb_multibuf_release(&mbs[i], end->sock.cache);
 		}
 	}
+	return kept;
+}
+
+static uint32_t pipe_recv(struct xmb_socket *sock, struct xmb_multibuf *mbs,
+			  uint32_t cnt)
+{
+	struct xmb_pipe_end *end = end_of(sock);
+	uint32_t n, kept;
+
+	/* 0 is for who has read all: packets may wait behind empty ones. */
+	do {
+		n = xmb_ring_pop(&end->in, mbs, cnt);
+		kept = keep_packets(end, mbs, n);
+	} while (XMB_UNLIKELY(kept == 0) && n > 0);
 	return kept;
 }
 

@@ -14,7 +14,8 @@
  * A multibuf moves by value, in 64 bytes; its frames stay where they are.  A
  * multibuf of no bytes carries no packet: its frames, if it has any, go to the
  * receiver's cache (this is how exchange() gives frames back), and recv() does
- * not show it, but see wants_empty.
+ * not show it, but see wants_empty: it reads on until it has a packet, or there
+ * is nothing more.
  *
  * Sleeping and waking is the caller's: a pipe has no fd.  flush() does nothing.
  *

@@ -37,7 +37,10 @@ struct xmb_socket {
 	struct xmb_cookie_box *cookies; /* NULL: none asked for */
 };
 
-/* Receive up to cnt packets into the empty mbs; returns how many. */
+/*
+ * Receive up to cnt packets into the empty mbs; returns how many.  0 of more
+ * than 0: there was none.
+ */
 static inline uint32_t xmb_socket_recv(struct xmb_socket *sock,
 				       struct xmb_multibuf *mbs, uint32_t cnt)
 {

@@ -12,10 +12,15 @@ static uint32_t xsksock_recv(struct xmb_socket *sock, struct xmb_multibuf *mbs,
 			     uint32_t cnt)
 {
 	struct xmb_xsk *xsk = xsk_of(sock);
+	uint32_t n;
 
 	xmb_xsk_reap(xsk, sock->cache);
 	xmb_xsk_refill(xsk, sock->cache, xmb_clock_ns());
-	return xmb_xsk_recv(xsk, sock->cache, mbs, cnt);
+	/* It counts buffers: what it took may have been parts of a chain. */
+	do {
+		n = xmb_xsk_recv(xsk, sock->cache, mbs, cnt);
+	} while (n == 0 && cnt > 0 && xmb_xsk_has_rx(xsk));
+	return n;
 }
 
 static uint32_t xsksock_send(struct xmb_socket *sock, struct xmb_multibuf *mbs,

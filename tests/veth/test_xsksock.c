@@ -140,6 +140,30 @@ Test(xsksock, a_cookie_says_which_frames_were_sent_released_and_dropped)
 	finish();
 }
 
+Test(xsksock, a_chain_of_more_buffers_than_asked_for_is_received)
+{
+	struct xmb_multibuf mb = { 0 };
+	struct xmb_xsk_opts opts;
+
+	lab_wire(1, 9000);
+	lab_frames(2048, 2048);
+	opts = lab_opts("left");
+	make(&opts);
+	tap_send_made(tap, 9014, 3); /* six buffers */
+	tap_send_made(tap, 60, 4);
+	for (int i = 0; i < WAIT_MS && *xs.xsk->rx.producer < 7; i++)
+		usleep(1000);
+	cr_expect(eq(u32, xmb_socket_recv(sock, &mb, 0), 0));
+	cr_assert(eq(u32, xmb_socket_recv(sock, &mb, 1), 1));
+	cr_expect(lab_is_made(&mb, 9014, 3));
+	xmb_multibuf_release(&mb, &lab.cache);
+	cr_assert(eq(u32, xmb_socket_recv(sock, &mb, 1), 1));
+	cr_expect(lab_is_made(&mb, 60, 4));
+	xmb_multibuf_release(&mb, &lab.cache);
+	cr_expect(eq(u32, xmb_socket_recv(sock, &mb, 1), 0));
+	finish();
+}
+
 Test(xsksock, a_full_ring_takes_the_rest_after_a_flush)
 {
 	struct xmb_xsk_opts opts;
