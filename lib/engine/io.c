@@ -11,14 +11,22 @@
  * workers by flow, and sends what they hand back.  It waits for none of them.
  */
 
+/* Lanes to one worker, [port][part]; those to the next one follow. */
+static uint32_t lanes_of_stage(const struct xmb_engine *engine)
+{
+	return engine->opts.port_cnt * engine->part_cnt;
+}
+
+static uint32_t lanes_of_all(const struct xmb_engine *engine)
+{
+	return engine->stage_cnt * lanes_of_stage(engine);
+}
+
 static struct lane *lane_at(const struct xmb_worker *w, uint32_t stage,
 			    uint32_t port, uint32_t part)
 {
-	const struct xmb_engine *engine = w->engine;
-
-	return &w->lanes[(stage * engine->opts.port_cnt + port) *
-				 engine->part_cnt +
-			 part];
+	return &w->lanes[stage * lanes_of_stage(w->engine) +
+			 port * w->engine->part_cnt + part];
 }
 
 static void drop(struct xmb_worker *w, struct xmb_multibuf *mb,
@@ -149,21 +157,20 @@ static void count_lost(struct xmb_worker *stage, enum xmb_full_policy full,
 static void flush(struct xmb_worker *w)
 {
 	const struct xmb_engine *engine = w->engine;
+	struct lane *lane = w->lanes;
 
 	w->has_backlog = false;
 	for (uint32_t s = 0; s < engine->stage_cnt; s++) {
 		struct xmb_worker *stage = &engine->workers[engine->io_cnt + s];
+		struct lane *end = lane + lanes_of_stage(engine);
 		uint32_t n = 0, lost = 0;
 
-		for (uint32_t p = 0; p < engine->opts.port_cnt; p++)
-			for (uint32_t k = 0; k < engine->part_cnt; k++) {
-				struct lane *lane = lane_at(w, s, p, k);
-
-				n += xmb_lane_flush(lane);
-				lost += lane->lost;
-				lane->lost = 0;
-				w->has_backlog |= lane->backlog_cnt > 0;
-			}
+		for (; lane < end; lane++) {
+			n += xmb_lane_flush(lane);
+			lost += lane->lost;
+			lane->lost = 0;
+			w->has_backlog |= lane->backlog_cnt > 0;
+		}
 		count_lost(stage, engine->opts.full, lost);
 		if (n == 0)
 			continue;
@@ -211,25 +218,24 @@ static void join_halves(struct xmb_worker *w, struct xmb_multibuf *mbs,
 static uint32_t collect(struct xmb_worker *w)
 {
 	const struct xmb_engine *engine = w->engine;
+	uint32_t cnt = lanes_of_all(engine), total = 0;
 	struct xmb_multibuf mbs[XMB_ENGINE_BURST];
-	uint32_t total = 0;
 
-	for (uint32_t s = 0; s < engine->stage_cnt; s++)
-		for (uint32_t p = 0; p < engine->opts.port_cnt; p++)
-			for (uint32_t k = 0; k < engine->part_cnt; k++) {
-				struct lane *lane = lane_at(w, s, p, k);
-				uint32_t n =
-					xmb_socket_recv(&lane->end->sock, mbs,
-							XMB_ENGINE_BURST);
+	for (uint32_t i = 0; i < cnt; i++) {
+		uint32_t n = xmb_socket_recv(&w->lanes[i].end->sock, mbs,
+					     XMB_ENGINE_BURST);
+		uint32_t port, part;
 
-				if (n == 0)
-					continue;
-				if (k == XMB_PART_WHOLE)
-					xmb_worker_send_port(w, p, mbs, n);
-				else
-					join_halves(w, mbs, n, p, k);
-				total += n;
-			}
+		if (n == 0)
+			continue;
+		port = i / engine->part_cnt % engine->opts.port_cnt;
+		part = i % engine->part_cnt;
+		if (part == XMB_PART_WHOLE)
+			xmb_worker_send_port(w, port, mbs, n);
+		else
+			join_halves(w, mbs, n, port, part);
+		total += n;
+	}
 	return total;
 }
 
@@ -248,13 +254,11 @@ static uint32_t io_turn(struct xmb_worker *w, uint64_t now_ns)
 
 static bool io_has_input(const struct xmb_worker *w)
 {
-	const struct xmb_engine *engine = w->engine;
+	uint32_t cnt = lanes_of_all(w->engine);
 
-	for (uint32_t s = 0; s < engine->stage_cnt; s++)
-		for (uint32_t p = 0; p < engine->opts.port_cnt; p++)
-			for (uint32_t k = 0; k < engine->part_cnt; k++)
-				if (xmb_pipe_waiting(lane_at(w, s, p, k)->end))
-					return true;
+	for (uint32_t i = 0; i < cnt; i++)
+		if (xmb_pipe_waiting(w->lanes[i].end))
+			return true;
 	return false;
 }
 
@@ -262,21 +266,16 @@ static bool io_has_input(const struct xmb_worker *w)
 static bool is_out(const struct xmb_worker *w)
 {
 	const struct xmb_engine *engine = w->engine;
+	uint32_t cnt = lanes_of_all(engine);
 
-	for (uint32_t s = 0; s < engine->stage_cnt; s++) {
-		for (uint32_t p = 0; p < engine->opts.port_cnt; p++)
-			for (uint32_t k = 0; k < engine->part_cnt; k++) {
-				const struct lane *lane = lane_at(w, s, p, k);
-
-				if (lane->backlog_cnt ||
-				    xmb_pipe_unread(lane->end))
-					return true;
-			}
+	for (uint32_t i = 0; i < cnt; i++)
+		if (w->lanes[i].backlog_cnt || xmb_pipe_unread(w->lanes[i].end))
+			return true;
+	for (uint32_t s = 0; s < engine->stage_cnt; s++)
 		if (atomic_load_explicit(
 			    &engine->workers[engine->io_cnt + s].in_hand,
 			    memory_order_acquire))
 			return true;
-	}
 	return false;
 }
 
