@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "buf/edit.h"
+#include "engine/engine_priv.h"
 
 #include <arpa/inet.h>
 #include <net/if.h>
@@ -20,7 +21,9 @@ enum {
 	FLOOD_MS = 1000,
 	FLOOD_MIN = 1000,
 	VERDICT_CNT = 400,
-	DOWN_CNT = 10000
+	DOWN_CNT = 10000,
+	DRAIN_CNT = 10 * XMB_ENGINE_BURST,
+	DRAIN_TRIES = 5,
 };
 
 TestSuite(engine_traffic, .init = xsk_lab_setup, .timeout = 300);
@@ -473,4 +476,67 @@ Test(engine_traffic, of_a_burst_only_what_cannot_be_completed_is_dropped)
 	expect_worker(XMB_WORKER_HANDLER_DROP, 0);
 	expect_worker(XMB_WORKER_FORWARDED, 2);
 	expect_port(RIGHT, XMB_XSK_TX_PACKETS, 2);
+}
+
+/* The thread that receives takes no more until it is told to drain. */
+static void hold_until_the_end(void)
+{
+	const struct xmb_worker *w = &el.engine->workers[0];
+
+	while (atomic_load(&w->command) == WORKER_RUN)
+		usleep(1000);
+}
+
+static void hold_and_pass(void *arg, struct xmb_burst *burst)
+{
+	hold_until_the_end();
+	pass(arg, burst);
+}
+
+static uint32_t hold_and_steer(void *arg, const struct xmb_multibuf *mb,
+			       uint32_t port)
+{
+	(void)arg;
+	(void)mb;
+	hold_until_the_end();
+	return port;
+}
+
+static void send_more_than_bursts(void)
+{
+	for (uint32_t i = 0; i < DRAIN_CNT; i++)
+		tap_send_made(el.ltap, 100, i);
+	await(matched_now() == DRAIN_CNT);
+}
+
+/* It has 0.3 s for that, by the clock: of a busy machine, the best try. */
+static void expect_drained(void)
+{
+	uint64_t left = 1;
+
+	for (int i = 0; i < DRAIN_TRIES && left; i++) {
+		cr_expect(eq(int, engine_run_with(send_more_than_bursts), 0));
+		left = port_counter(LEFT, XMB_XSK_RX_UNREAD) +
+		       port_counter(RIGHT, XMB_XSK_TX_UNSENT) +
+		       worker_counter(XMB_WORKER_LEFT_IN_PIPE);
+	}
+	cr_expect(eq(u64, left, 0));
+	expect_port(LEFT, XMB_XSK_RX_PACKETS, DRAIN_CNT);
+	expect_port(RIGHT, XMB_XSK_TX_PACKETS, DRAIN_CNT);
+}
+
+Test(engine_traffic, what_waits_to_be_received_at_the_end_is_sent)
+{
+	engine_lab_setup(1, 1500);
+	el.opts.handler = hold_and_pass;
+	expect_drained();
+}
+
+Test(engine_traffic, so_is_what_waits_for_a_dispatcher)
+{
+	engine_lab_setup(1, 1500);
+	el.opts.mode = XMB_ENGINE_PIPELINE;
+	el.opts.worker_cnt = 1;
+	el.opts.steer = hold_and_steer;
+	expect_drained();
 }
