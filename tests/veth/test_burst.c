@@ -15,13 +15,12 @@ enum {
 	ROUNDS = 5,
 	BURST = 2 * XMB_XSK_RING_CNT,
 	SILENCE_US = 1100000,
-	SETTLE_US = 150000,
 	FRAME_CNT = 16384,
 	LEN = 64,
 	BATCH = 64,
 };
 
-TestSuite(burst, .init = xsk_lab_setup, .timeout = 100);
+TestSuite(burst, .init = xsk_lab_setup, .timeout = 300);
 
 static _Atomic int64_t fill_now;
 static _Atomic uint64_t drops_now, came_now;
@@ -83,6 +82,12 @@ static void send_burst(void)
 	cr_expect(eq(int, bpf_prog_test_run_opts(generator_fd, &run), 0));
 }
 
+static bool all_told(int rounds)
+{
+	return atomic_load(&came_now) + atomic_load(&drops_now) ==
+	       (uint64_t)rounds * BURST;
+}
+
 static void send_bursts(void)
 {
 	seen.fill_min = INT64_MAX;
@@ -93,7 +98,8 @@ static void send_bursts(void)
 		if (atomic_load(&fill_now) < seen.fill_min)
 			seen.fill_min = atomic_load(&fill_now);
 		send_burst();
-		usleep(SETTLE_US);
+		/* A report tells of both, or none of this burst. */
+		await(all_told(i + 1));
 		drops = atomic_load(&drops_now) - before;
 		if (drops > seen.drops_max)
 			seen.drops_max = drops;

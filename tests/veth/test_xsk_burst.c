@@ -20,7 +20,7 @@ enum {
 	QUIET_TURNS = 40,
 };
 
-TestSuite(xsk_burst, .init = xsk_lab_setup, .timeout = 100);
+TestSuite(xsk_burst, .init = xsk_lab_setup, .timeout = 300);
 
 static struct xmb_xsk *left;
 static int ltap;
