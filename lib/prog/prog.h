@@ -154,7 +154,8 @@ XMB_API const char *xmb_prog_way_name(enum xmb_prog_way way);
  * -EBUSY: another program is attached, in either mode; another process of ours
  * has the device; a gate or a dispatcher that is there is in another mode than
  * the one that is named, or there is a dispatcher and a gate is asked for, or
- * one that calls ten programs, none of them left by a process of ours.
+ * one that calls ten programs, none of them left by a process of ours (for a
+ * program of the user's: whoever left them).
  * -EPERM: a privilege is missing.
  * -ENODEV: there is no such device.
  * -ENOENT: no file, or nothing pinned, where source says.  -EBADF: xskmap_fd
