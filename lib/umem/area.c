@@ -23,14 +23,29 @@ static int refuse(uint32_t i, int err, const char *why)
 	return err;
 }
 
+/* What the kernel did not answer is not known: nothing may be guessed. */
+static int refuse_unknown(uint32_t i, const char *asked)
+{
+	int err = -errno;
+
+	xmb_log(XMB_LOG_ERROR, "piece %u: ask the kernel %s: %s: try again", i,
+		asked, strerror(-err));
+	return err;
+}
+
 /* What kind of memory is behind it? */
 static int check_kind(uint32_t i, struct xmb_piece *piece, int fd)
 {
+	int flags = fcntl(fd, F_GETFL);
 	struct statfs fs;
 
-	if (fcntl(fd, F_GETFD) < 0 || fstatfs(fd, &fs))
+	if (flags < 0 && errno == EBADF)
 		return refuse(i, -EBADF, "its fd is not open");
-	if ((fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR)
+	if (flags < 0)
+		return refuse_unknown(i, "how its file is open");
+	if (fstatfs(fd, &fs))
+		return refuse_unknown(i, "what memory its file is");
+	if ((flags & O_ACCMODE) != O_RDWR)
 		return refuse(i, -EACCES,
 			      "the kernel writes to frames: open its file for "
 			      "reading and writing");
@@ -53,7 +68,9 @@ static int check_seals(uint32_t i, const struct xmb_umem_piece_opts *opts)
 {
 	int seals = fcntl(opts->fd, F_GET_SEALS);
 
-	if (seals < 0)
+	if (seals < 0 && errno != EINVAL)
+		return refuse_unknown(i, "how it is sealed");
+	if (seals < 0) /* a file that can have none */
 		seals = 0;
 	if (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
 		return refuse(i, -EPERM,
@@ -81,7 +98,9 @@ static int check_size(uint32_t i, const struct xmb_umem_piece_opts *opts,
 	}
 	if (opts->len < frame_len)
 		return refuse(i, -EINVAL, "it has no room for one frame");
-	if (fstat(opts->fd, &st) || opts->off > (uint64_t)st.st_size ||
+	if (fstat(opts->fd, &st))
+		return refuse_unknown(i, "how long its file is");
+	if (opts->off > (uint64_t)st.st_size ||
 	    opts->len > (uint64_t)st.st_size - opts->off) {
 		xmb_log(XMB_LOG_ERROR,
 			"piece %u: %zu bytes at %" PRIu64 " end behind its "
@@ -102,8 +121,10 @@ static int check_overlap(uint32_t i, const struct xmb_umem_piece_opts *all)
 		if (all[i].off >= all[k].off + all[k].len ||
 		    all[k].off >= all[i].off + all[i].len)
 			continue;
-		if (fstat(all[i].fd, &mine) || fstat(all[k].fd, &other) ||
-		    mine.st_dev != other.st_dev || mine.st_ino != other.st_ino)
+		if (fstat(all[i].fd, &mine) || fstat(all[k].fd, &other))
+			return refuse_unknown(
+				i, "whether its file is another piece's too");
+		if (mine.st_dev != other.st_dev || mine.st_ino != other.st_ino)
 			continue;
 		xmb_log(XMB_LOG_ERROR,
 			"piece %u: has bytes that piece %u has too: each byte "
