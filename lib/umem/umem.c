@@ -52,9 +52,12 @@ static int map_all(struct xmb_umem *umem, const struct xmb_umem_opts *opts,
 	/* Which piece lies in the wrong place was said. */
 	if (err && err != -EINVAL)
 		xmb_log(XMB_LOG_ERROR,
-			"cannot map %zu MiB for %u frames of %u bytes: %s: "
-			"ask for fewer frames or free memory",
-			len >> 20, own_cnt, pool->frame_len, strerror(-err));
+			"cannot map %zu MiB for %u frames of %u bytes: %s: %s",
+			len >> 20, own_cnt, pool->frame_len, strerror(-err),
+			err == -EMFILE || err == -ENFILE
+				? "the frames are a file: raise the limit of "
+				  "open files (ulimit -n)"
+				: "ask for fewer frames or free memory");
 	return err;
 }
 

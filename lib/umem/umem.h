@@ -123,7 +123,8 @@ struct xmb_umem {
  * writing.  -EOPNOTSUPP: it is no memory (a file on a disk cannot back frames).
  * -EPERM: it is sealed against writing, or not sealed against becoming shorter.
  * -ENOMEM: no memory, or more than this machine has.  -ENOSPC: 255 domains
- * exist.  Else what the kernel answered when it was asked about a piece's file.
+ * exist.  -EMFILE, -ENFILE: no descriptor for the frames.  Else what the kernel
+ * answered when it was asked about a piece's file.
  */
 XMB_API int xmb_umem_create(struct xmb_umem **out,
 			    const struct xmb_umem_opts *opts);

@@ -254,6 +254,21 @@ Test(umem, no_memory_is_refused_with_what_was_asked)
 		       -ENOMEM, "cannot map 256 MiB for 65536 frames of 4096");
 }
 
+Test(umem, no_descriptor_is_refused_with_the_limit_to_raise)
+{
+	const struct xmb_umem_opts opts = { .frame_cnt = 64 };
+	struct xmb_umem *out = NULL;
+	struct rlimit limit;
+
+	cr_assert(eq(int, getrlimit(RLIMIT_NOFILE, &limit), 0));
+	limit.rlim_cur = (rlim_t)lowest_free_fd();
+	cr_assert(eq(int, setrlimit(RLIMIT_NOFILE, &limit), 0));
+	said[0] = '\0';
+	cr_expect(eq(int, xmb_umem_create(&out, &opts), -EMFILE));
+	cr_expect(eq(ptr, out, NULL));
+	expect_said("raise the limit of open files");
+}
+
 Test(umem, nothing_is_left_after_destroy)
 {
 	uint64_t pages;
