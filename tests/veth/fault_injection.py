@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""System calls of xmbuf forward that fail once, one at a time, by strace.
+"""System calls of xmbuf forward that fail once, one at a time, by strace; and
+those of share_piece.c, which does with the library what forward does not.
 
 A run without faults tells the sites: which call, for the how manyth time, at
 start, while it runs, and at the end.  Each of them, or a sample, is then made
 to fail with each of ERRORS, and whatever comes of it has to be one of two:
 
     it goes on      exit status 0, every frame and packet accounted for
+                    (share_piece looks for itself, and ends with 2 if not)
     it gives up     exit status 1, within END_S, in words: the device or what
                     was asked, what the kernel answered, and what to do
 
@@ -21,6 +23,7 @@ standard error, where the words would be.
 """
 import collections
 import concurrent.futures
+import contextlib
 import errno
 import functools
 import json
@@ -52,10 +55,12 @@ TRANSLATED = {"bpf": {"EINVAL", "ENOTSUP"}, "mmap": {"EAGAIN"}, "mprotect": {"EA
 BEGIN = "rt_sigaction(SIGPIPE"
 FORWARD = ("forward", "left", "right", "--json", "--duration", "0.05", "--interval", "0.02")
 DETACH = ("detach", "left", "right")
-Mode = collections.namedtuple("Mode", "command before beyond has_links",
-                              defaults=(None, None, True))
+SHARE_PIECE = os.environ.get("XMB_SHARE_PIECE", "")
+Mode = collections.namedtuple("Mode", "command before beyond has_links app",
+                              defaults=(None, None, True, XMBUF))
 # What is run; before it, what leaves gates for it; the mode whose sites are
-# failed there and not once more; and whether the kernel has links for XDP.
+# failed there and not once more; whether the kernel has links for XDP; and
+# what it is a command of.
 MODES = {"rtc": Mode(FORWARD),
          "pipeline": Mode((*FORWARD, "--mode", "pipeline", "--workers", "2")),
          "gate": Mode((*FORWARD, "--on-exit", "drop")),
@@ -65,7 +70,8 @@ MODES = {"rtc": Mode(FORWARD),
                           "3008", "--cpus", "0"), None, "rtc"),
          "program": Mode((*FORWARD, "--program", os.environ.get("XMB_USER_ONE_OBJECT", "")),
                          None, "rtc"),
-         "netlink": Mode(FORWARD, None, "rtc", False)}
+         "netlink": Mode(FORWARD, None, "rtc", False),
+         "share": Mode(("left", "client0"), app=SHARE_PIECE)}
 END_S = 120  # of a process that hangs
 SAMPLE, SEED = 50, 20
 AT_ONCE = 4
@@ -84,8 +90,8 @@ ENV = ("env", "ASAN_OPTIONS=" + os.environ.get("ASAN_OPTIONS", "") + ":detect_le
 
 def run(lab, mode, *strace):
     """(exit status or None, its last object, words, what it put out) of one short run."""
-    done = lab.run("fwd", "timeout", "-s", "KILL", END_S, *ENV, *strace, XMBUF,
-                   *MODES[mode].command, check=False, timeout=END_S + COMMAND_S)
+    done = lab.run("fwd", "timeout", "-s", "KILL", END_S, *ENV, *strace,
+                   MODES[mode].app, *MODES[mode].command, check=False, timeout=END_S + COMMAND_S)
     final = None
     lines = done.stdout.splitlines()
     if lines and lines[-1].startswith("{"):
@@ -98,6 +104,16 @@ def prepare(lab, mode):
     before = MODES[mode].before
     if before and run(lab, before)[0]:
         raise AssertionError(f"no {before} before {mode}")
+
+
+@contextlib.contextmanager
+def lab_of(mode):
+    """A lab; of a program that has both ends of left, with client0 beside it."""
+    with Lab() as lab:
+        if MODES[mode].app != XMBUF:
+            lab.run("client", "ip", "link", "set", "client0", "netns", lab.ns("fwd"))
+            lab.run("fwd", "ip", "link", "set", "client0", "up")
+        yield lab
 
 
 def open_gates(lab):
@@ -241,6 +257,11 @@ def needs_strace():
         raise Skip("no strace")
 
 
+def needs_share_piece():
+    if not SHARE_PIECE:
+        raise Skip("XMB_SHARE_PIECE names no program to run")
+
+
 def processes(mode, cnt):
     """As many, in which the kernel is as the mode wants it; one that dies is told."""
     return concurrent.futures.ProcessPoolExecutor(
@@ -250,7 +271,7 @@ def processes(mode, cnt):
 
 def find_sites(mode):
     own_bpffs(again=True)
-    with tempfile.TemporaryDirectory() as place, Lab() as lab:
+    with tempfile.TemporaryDirectory() as place, lab_of(mode) as lab:
         return sites_of(lab, mode, pathlib.Path(place))
 
 
@@ -266,7 +287,7 @@ def sites_beyond(mode):
 def fail_these(mode, pairs):
     """Fail each (site, error) once, in a lab of this process's own."""
     own_bpffs(again=True)
-    with tempfile.TemporaryDirectory() as place, Lab() as lab:
+    with tempfile.TemporaryDirectory() as place, lab_of(mode) as lab:
         faults = Faults(lab, mode, pathlib.Path(place))
         for site, error in pairs:
             faults.inject(site, error)
@@ -326,6 +347,11 @@ def fail_in_traffic(faults):
     report.note(f"{len(faults)} faults, of every seventh call each")
 
 
+def a_call_for_pieces_or_a_shared_queue_that_fails_ends_in_words_or_is_made_again():
+    needs_share_piece()
+    fail_sites("share", sample)
+
+
 def calls_that_move_packets_fail_and_each_packet_has_a_name():
     fail_in_traffic([("sendto", "EAGAIN"), ("sendto", "EBUSY"), ("sendto", "ENOBUFS"),
                      ("sendto", "EINTR"), ("poll", "EINTR"), ("getsockopt", "ENOBUFS")])
@@ -362,4 +388,5 @@ if __name__ == "__main__":
          a_call_that_fails_ends_a_pipeline_in_words_or_is_made_again,
          a_call_that_fails_leaves_a_gate_that_can_be_opened_or_none,
          a_call_of_detach_that_fails_leaves_the_gate_closed_or_says_otherwise,
+         a_call_for_pieces_or_a_shared_queue_that_fails_ends_in_words_or_is_made_again,
          calls_that_move_packets_fail_and_each_packet_has_a_name)

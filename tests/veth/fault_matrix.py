@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Every system call of xmbuf forward fails once, with each error; see
-fault_injection.py, which has a sample of it."""
+"""Every system call of xmbuf forward and of share_piece fails once, with each
+error; see fault_injection.py, which has a sample of it."""
 import os
 
-from fault_injection import ERRORS, fail_in_traffic, fail_sites
+from fault_injection import ERRORS, fail_in_traffic, fail_sites, needs_share_piece
 from lab import Skip, main
 
 # Of how many parts of the matrix this run is one, and which: for a short look.
@@ -50,6 +50,11 @@ def every_call_that_only_netlink_makes_fails_in_words_or_is_made_again():
     fail_sites("netlink", part)
 
 
+def every_call_for_pieces_or_a_shared_queue_fails_in_words_or_is_made_again():
+    needs_share_piece()
+    fail_sites("share", part)
+
+
 def every_call_that_moves_packets_fails_and_each_packet_has_a_name():
     fail_in_traffic([(call, error) for call in ("sendto", "poll", "getsockopt", "read", "write")
                      for error in ERRORS])
@@ -64,4 +69,5 @@ if __name__ == "__main__":
          every_call_that_only_options_make_fails_in_words_or_is_made_again,
          every_call_that_only_a_users_program_makes_fails_in_words_or_is_made_again,
          every_call_that_only_netlink_makes_fails_in_words_or_is_made_again,
+         every_call_for_pieces_or_a_shared_queue_fails_in_words_or_is_made_again,
          every_call_that_moves_packets_fails_and_each_packet_has_a_name)
