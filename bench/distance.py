@@ -55,8 +55,9 @@ def place(sample):
 
 
 def count(samples, where):
-    """Rounds of the contender that has the fewest there."""
-    return min((sum(place(s) == where for s in each) for each in samples.values()), default=0)
+    """Rounds of the contender that has the fewest there, of those that ran at all."""
+    return min((sum(place(s) == where for s in each) for each in samples.values() if each),
+               default=0)
 
 
 def is_enough(samples, rounds):

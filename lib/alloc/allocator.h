@@ -136,7 +136,8 @@ struct xmb_segment_opts {
  * -EINVAL: mtu is 0.  -EMSGSIZE: headroom is more than a region, or there is
  * too little memory ever, or a piece to be copied takes more frames or blocks
  * than a cache holds.  -ENOSPC: it takes more than max.  -EXDEV: payload has
- * spill blocks of a pool other than the allocator's.  -ENOBUFS.
+ * spill blocks of a pool other than the allocator's.  -ENOBUFS (a heap may have
+ * grown, if others took what was freed for it meanwhile).
  */
 XMB_API int xmb_allocator_segment(struct xmb_allocator *allocator,
 				  struct xmb_multibuf *payload,

@@ -218,7 +218,6 @@ def busy_polling_is_reported_with_what_it_got():
             # Not by older kernels; the socket knows its NAPI only where the driver told.
             deferred = int(tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) >= (6, 13))
             expect(busy["napis_deferred"], deferred, f"NAPIs of {p['dev']}")
-            expect(busy["queues_polled"] in (0, 1), True, f"queues of {p['dev']}")
             if p["events"]["rx_kicks"] < 100:
                 raise AssertionError(f"the device was not polled: {p['events']}")
         with lab.forward() as forward:
