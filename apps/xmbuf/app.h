@@ -112,4 +112,7 @@ const char *way_name(const struct xmb_port_report *port);
 
 const char *bind_name(const struct xmb_port_report *port);
 
+/* By what its interrupts were deferred; NULL: they were not. */
+const char *defer_name(const struct xmb_port_report *port);
+
 #endif /* XMBUF_APP_H */

@@ -25,6 +25,9 @@ enum {
 	OPT_BIND,
 	OPT_FILL,
 	OPT_BUSY_POLL,
+	OPT_DEFER,
+	OPT_FLUSH,
+	OPT_SUSPEND,
 	OPT_FRAME_SIZE,
 	OPT_FRAMES,
 	OPT_CPUS,
@@ -81,6 +84,18 @@ static const struct argp_option options[] = {
 	  "Poll the devices for US microseconds a call instead of waiting for "
 	  "interrupts, BUDGET packets at a time [off; 64]",
 	  0 },
+	{ "napi-defer-hard-irqs", OPT_DEFER, "N", 0,
+	  "With --busy-poll: how many polls may find nothing before a device "
+	  "interrupts again [2]",
+	  0 },
+	{ "gro-flush-timeout", OPT_FLUSH, "US", 0,
+	  "With --busy-poll: the timer that polls instead of an interrupt "
+	  "[200]",
+	  0 },
+	{ "irq-suspend-timeout", OPT_SUSPEND, "MS", 0,
+	  "With --busy-poll: how long epoll_wait() may keep interrupts off; "
+	  "forward waits by poll(), which does not [off]",
+	  0 },
 	{ "frame-size", OPT_FRAME_SIZE, "BYTES", 0,
 	  "2048 to 4096; all but these two in unaligned mode [2048; 4096 if an "
 	  "MTU is above 3000 or zero copy needs it]",
@@ -118,6 +133,7 @@ struct config {
 	uint32_t queues[LIST_MAX], cpu_list[LIST_MAX];
 	int cpus[LIST_MAX];
 	const char *pipeline_only; /* an option that was given for one */
+	const char *busy_only;	   /* an option that goes with busy polling */
 	bool has_mode;
 	bool is_json;
 };
@@ -289,6 +305,29 @@ static void set_busy(struct config *config, struct argp_state *state,
 	}
 }
 
+/* When a device interrupts although it is polled. */
+static void set_defer(struct config *config, struct argp_state *state, int key,
+		      const char *text)
+{
+	const char *what = key == OPT_DEFER   ? "--napi-defer-hard-irqs"
+			   : key == OPT_FLUSH ? "--gro-flush-timeout"
+					      : "--irq-suspend-timeout";
+	uint32_t max = key == OPT_SUSPEND ? 10000 : 1000000;
+	uint32_t value = option_number(state, what, text, 1, max);
+
+	config->busy_only = what;
+	for (int i = 0; i < DEV_CNT; i++) {
+		struct xmb_port_opts *port = &config->ports[i];
+
+		if (key == OPT_DEFER)
+			port->napi_defer_hard_irqs = value;
+		else if (key == OPT_FLUSH)
+			port->gro_flush_timeout_us = value;
+		else
+			port->irq_suspend_timeout_ms = value;
+	}
+}
+
 static void set_match(struct config *config, struct argp_state *state,
 		      const char *text)
 {
@@ -406,6 +445,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_BUSY_POLL:
 		set_busy(config, state, arg);
 		return 0;
+	case OPT_DEFER:
+	case OPT_FLUSH:
+	case OPT_SUSPEND:
+		set_defer(config, state, key, arg);
+		return 0;
 	case OPT_FRAME_SIZE:
 		config->engine.umem.frame_len =
 			option_number(state, "--frame-size", arg, 2048, 4096);
@@ -433,6 +477,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_END:
 		if (config->dev_cnt < DEV_CNT)
 			argp_error(state, "two devices are needed");
+		if (config->busy_only && !config->ports[0].busy_poll_us)
+			argp_error(state, "%s goes with --busy-poll",
+				   config->busy_only);
 		settle_mode(config, state);
 		program_settle(&config->program, state, config->ports);
 		return 0;

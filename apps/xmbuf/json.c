@@ -67,10 +67,18 @@ static json_t *busy_object(const struct xmb_port_report *port)
 	if (busy->xsk.us == 0)
 		return json_null();
 	return json_pack(
-		"{s:i,s:i,s:b,s:i,s:i,s:i}", "us", (int)busy->xsk.us, "budget",
-		(int)busy->xsk.budget, "preferred", busy->xsk.is_preferred,
-		"napi_id", (int)busy->xsk.napi_id, "queues_polled",
-		(int)busy->known_cnt, "napis_deferred", (int)busy->napi_cnt);
+		"{s:i,s:i,s:b,s:i,s:i,s:s?,s:o,s:I,s:I,s:I}", "us",
+		(int)busy->xsk.us, "budget", (int)busy->xsk.budget, "preferred",
+		busy->xsk.is_preferred, "napi_id", (int)busy->xsk.napi_id,
+		"queues_polled", (int)busy->known_cnt, "deferred_by",
+		defer_name(port), "napis_deferred",
+		busy->defer == XMB_PORT_DEFER_SYSFS
+			? json_null()
+			: json_integer(busy->napi_cnt),
+		"napi_defer_hard_irqs", (json_int_t)busy->napi.defer_hard_irqs,
+		"gro_flush_timeout_ns", (json_int_t)busy->napi.gro_flush_ns,
+		"irq_suspend_timeout_ns",
+		(json_int_t)busy->napi.irq_suspend_ns);
 }
 
 static json_t *port_object(const struct view *view,

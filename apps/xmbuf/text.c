@@ -97,6 +97,28 @@ static void section(struct view *view, const struct xmb_engine_report *report,
 	each_counter(report, kind, counter_row, view);
 }
 
+/* As it was read back; sysfs does not say of how many NAPIs. */
+static void defer_row(struct view *view, const struct xmb_port_report *port)
+{
+	const struct xmb_nic_napi *napi = &port->busy.napi;
+	char whose[32] = "all", suspended[32] = "off";
+
+	if (port->busy.defer == XMB_PORT_DEFER_NONE) {
+		line(view, "  %-15s interrupts not deferred", port->nic.name);
+		return;
+	}
+	if (port->busy.defer == XMB_PORT_DEFER_NETLINK)
+		snprintf(whose, sizeof(whose), "%u", port->busy.napi_cnt);
+	if (napi->irq_suspend_ns)
+		snprintf(suspended, sizeof(suspended), "%g ms",
+			 (double)napi->irq_suspend_ns / 1e6);
+	line(view,
+	     "  %-15s interrupts of %s NAPIs deferred by %s: %u turns, timer "
+	     "after %g us, suspension by epoll_wait() %s",
+	     port->nic.name, whose, defer_name(port), napi->defer_hard_irqs,
+	     (double)napi->gro_flush_ns / 1e3, suspended);
+}
+
 static void busy_row(struct view *view, const struct xmb_port_report *port)
 {
 	const struct xmb_port_busy *busy = &port->busy;
@@ -110,6 +132,7 @@ static void busy_row(struct view *view, const struct xmb_port_report *port)
 	     busy->xsk.is_preferred ? "preferred" : "not preferred",
 	     busy->known_cnt, port->queue_cnt,
 	     busy->known_cnt ? "" : ": no effect");
+	defer_row(view, port);
 }
 
 static void thread_rows(struct view *view,

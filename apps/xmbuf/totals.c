@@ -86,6 +86,16 @@ const char *bind_name(const struct xmb_port_report *port)
 	return port->is_zc ? "zero-copy" : "copy";
 }
 
+const char *defer_name(const struct xmb_port_report *port)
+{
+	static const char *const names[] = {
+		[XMB_PORT_DEFER_NETLINK] = "netlink",
+		[XMB_PORT_DEFER_SYSFS] = "sysfs",
+	};
+
+	return names[port->busy.defer];
+}
+
 const char *way_name(const struct xmb_port_report *port)
 {
 	return port->way == XMB_PROG_BY_ANY ? "none"

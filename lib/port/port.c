@@ -361,7 +361,7 @@ int xmb_port_open(struct xmb_port *port, struct xmb_umem *umem,
 		err = open_sockets(port, umem, caches, share);
 	}
 	if (!err && port->opts.busy_poll_us)
-		port_busy_set(&port->busy, &port->nic);
+		port_busy_set(&port->busy, &port->nic, &port->opts);
 	if (err) {
 		xmb_port_detach(port);
 		xmb_port_close(port, caches);
@@ -416,7 +416,11 @@ bool xmb_port_has_partial_csum(const struct xmb_port *port)
 
 struct xmb_port_busy xmb_port_busy(const struct xmb_port *port)
 {
-	struct xmb_port_busy busy = { .napi_cnt = port->busy.cnt };
+	struct xmb_port_busy busy = {
+		.defer = port->busy.way,
+		.napi_cnt = port->busy.got_cnt,
+		.napi = port->busy.got,
+	};
 
 	for (uint32_t i = 0; i < port->queue_cnt; i++) {
 		struct xmb_xsk_busy xsk = xmb_xsk_busy(port->xsks[i]);

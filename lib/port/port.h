@@ -25,7 +25,8 @@
  * forwarder takes frames for others), GRO, LRO and segmentation are reported
  * where they reach us (generic XDP), and partial checksums are expected where
  * the driver hands them on (xmb_port_has_partial_csum).  Interrupts are
- * deferred where busy polling was asked for.
+ * deferred where busy polling was asked for: by netlink, before Linux 6.13 in
+ * /sys/class/net, where that is mounted for the device's network namespace.
  *
  * Sockets are numbered 0..queue_cnt-1, those that can send first: a queue
  * that the device has only for receiving sends nothing, silently.
@@ -56,6 +57,14 @@ struct xmb_port_opts {
 	 * device until close() (see xsk.h); 0: none.
 	 */
 	uint32_t busy_poll_us, busy_poll_budget;
+	/*
+	 * How, with busy polling: turns that may find nothing (0: 2), then a
+	 * timer (0: 200 us); and how long epoll_wait() of who polls busily may
+	 * keep interrupts off (0: it may not), see xmb_nic_napi.
+	 */
+	uint32_t napi_defer_hard_irqs;
+	uint32_t gro_flush_timeout_us;
+	uint32_t irq_suspend_timeout_ms;
 };
 
 struct xmb_port;
@@ -81,8 +90,9 @@ struct xmb_port_share {
 
 /*
  * Say of what a port switches off and finds off already how it is switched on,
- * and of interrupts that it finds deferred as for busy polling how that ends: a
- * process that was killed puts nothing back, and leaves no note of it.
+ * and of interrupts that it finds deferred as busy polling does it by default
+ * how that ends: a process that was killed puts nothing back, and leaves no
+ * note of it.  Of other turns and times nothing is said: they may be anybody's.
  */
 XMB_API void xmb_port_tell_off(const struct xmb_nic_info *nic);
 
@@ -112,11 +122,24 @@ XMB_API struct xmb_xsk *xmb_port_xsk(const struct xmb_port *port, uint32_t i);
 XMB_API enum xmb_prog_mode xmb_port_xdp_mode(const struct xmb_port *port);
 XMB_API enum xmb_prog_way xmb_port_xdp_way(const struct xmb_port *port);
 
+/* By what interrupts were deferred. */
+enum xmb_port_defer {
+	XMB_PORT_DEFER_NONE,
+	XMB_PORT_DEFER_NETLINK, /* NAPI by NAPI, Linux 6.13 */
+	XMB_PORT_DEFER_SYSFS,	/* all of the device, no suspension */
+};
+
 /* What busy polling got. */
 struct xmb_port_busy {
 	struct xmb_xsk_busy xsk; /* of a socket; the first NAPI id there is */
 	uint32_t known_cnt;	 /* sockets that have a NAPI id */
-	uint32_t napi_cnt;	 /* NAPIs whose interrupts are deferred */
+	enum xmb_port_defer defer;
+	uint32_t napi_cnt; /* NAPIs that have what was asked; sysfs: 0 */
+	/*
+	 * As the kernel told it when it had been set: of the first of them,
+	 * or of the device by sysfs (id 0).
+	 */
+	struct xmb_nic_napi napi;
 };
 
 XMB_API struct xmb_port_busy xmb_port_busy(const struct xmb_port *port);

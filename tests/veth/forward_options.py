@@ -10,7 +10,7 @@ import subprocess
 import time
 
 from frames import ETH_P_IP, UDP, Wire, ether, expect_equal, ip_packet, pass_through
-from lab import (SERVER_IP, STOP_S, XMBUF, Lab, TooSlow, drops_of, expect, expect_words,
+from lab import (SERVER_IP, STOP_S, XMBUF, Lab, Skip, TooSlow, drops_of, expect, expect_words,
                  in_some_try, main, port, received_by)
 from load import UDP_PORT, Tcp, Udp, expect_ping
 
@@ -230,10 +230,28 @@ def busy_polling_is_reported_with_what_it_got():
             expect_words(done.stderr, "--busy-poll", "is not a number")
 
 
+def interrupts_are_deferred_as_the_options_say():
+    with Lab() as lab:
+        with lab.forward("--gro-flush-timeout", "300", "--busy-poll", "40",
+                         "--napi-defer-hard-irqs", "5", "--irq-suspend-timeout", "20") as forward:
+            expect_ping(lab)
+            final = forward.finish()
+        if "before Linux 6.13" in forward.said():
+            raise Skip("NAPIs cannot be set before Linux 6.13")
+        for p in final["ports"]:
+            busy = p["busy_poll"]
+            expect([busy[name] for name in (
+                "deferred_by", "napis_deferred", "napi_defer_hard_irqs", "gro_flush_timeout_ns",
+                "irq_suspend_timeout_ns")], ["netlink", 1, 5, 300_000, 20_000_000],
+                f"how interrupts of {p['dev']} were deferred")
+        words = "20 ms is set; our threads wait by poll(), for which the kernel suspends nothing"
+        expect(forward.said().count(words), 2, f"devices of which is said: {words}")
+
+
 def the_last_report_says_what_moved_and_what_to_do():
     with Lab() as lab:
         process = lab.start("fwd", XMBUF, "forward", "left", "right", "--handler", "drop",
-                            "--busy-poll", "20", "--interval", "0.1",
+                            "--busy-poll", "20", "--gro-flush-timeout", "250", "--interval", "0.1",
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         first = process.stdout.readline()
         lab.run("client", "ping", "-c", "3", "-i", "0.1", "-W", "1", SERVER_IP, check=False)
@@ -245,6 +263,9 @@ def the_last_report_says_what_moved_and_what_to_do():
                      "handler_drop",
                      "packets that the handler dropped", "rx_kicks",
                      "system calls to resume receiving, or to poll the device busily")
+        if not re.search("interrupts (not deferred|of 1 NAPIs deferred by netlink: 2 turns, timer "
+                         "after 250 us, suspension by epoll_wait\\(\\) off)\n", out):
+            raise AssertionError(f"how interrupts were deferred is not said: {out}")
         if "tx_unsent" in out:
             raise AssertionError(f"what did not move is named: {out}")
 
@@ -275,5 +296,6 @@ if __name__ == "__main__":
          plain_lines_end_in_totals_when_piped,
          as_many_frames_wait_as_are_asked_for,
          busy_polling_is_reported_with_what_it_got,
+         interrupts_are_deferred_as_the_options_say,
          the_last_report_says_what_moved_and_what_to_do,
          a_match_by_port_leaves_its_neighbour_to_the_kernel)

@@ -150,6 +150,18 @@ def a_queue_that_another_socket_has_is_refused_after_a_wait():
             expect_ping(lab)
 
 
+def a_start_that_fails_leaves_no_interrupts_deferred():
+    with Lab() as lab:
+        lab.run("fwd", "ethtool", "-K", "left", "gro", "on")  # NAPIs that stay
+        with bound_queue(lab, "right", 0):
+            said = refuse(lab, ["right queue 0", "another AF_XDP socket"], "--busy-poll", "20")
+        if "before Linux 6.13" in said:
+            raise Skip("NAPIs cannot be set before Linux 6.13")
+        expect_words(said, "left: busy polling: interrupts of 1 NAPIs deferred")
+        with lab.forward() as forward:
+            expect("as for busy polling" in forward.said(), False, "interrupts found deferred")
+
+
 def jumbo_frames_need_no_larger_frame():
     with Lab(mtu=9000) as lab:
         for size in ("2048", "3001", "4032", "4096"):
@@ -208,6 +220,9 @@ BAD_VALUES = {
     "--queues": ["0", "-1", "65", "a", "", "1,", ",", ",0", "0,,1", "3-1", "0,a", "1-", "1.5"],
     "--xdp": ["", "offload", "Native"],
     "--bind": ["", "zero-copy"],
+    "--napi-defer-hard-irqs": ["", "0", "-1", "1000001", "two"],
+    "--gro-flush-timeout": ["", "0", "-1", "1000001", "1ms"],
+    "--irq-suspend-timeout": ["", "0", "-1", "10001", "1s"],
     "--frame-size": ["0", "2047", "4097", "-2048", "2k", "99999999999999999999"],
     "--fill": ["", "0", "2049", "-1", "Full"],
     "--frames": ["0", "-1", "1e3", "16777217", "many"],
@@ -243,6 +258,12 @@ def what_goes_with_a_pipeline_only_is_usage_without_one():
         refuse(lab, ["--full", "newest"], "--handler", "split", "--full", "oldest")
 
 
+def what_goes_with_busy_polling_only_is_usage_without_it():
+    with Lab() as lab:
+        for option in ("--napi-defer-hard-irqs", "--gro-flush-timeout", "--irq-suspend-timeout"):
+            refuse(lab, [f"{option} goes with --busy-poll"], option, "2", code=2)
+
+
 def a_wrong_number_of_devices_is_usage():
     with Lab() as lab:
         refuse(lab, ["two devices"], devices=("left",), code=2)
@@ -263,10 +284,12 @@ if __name__ == "__main__":
          zero_copy_is_refused_where_the_driver_has_none,
          a_second_forward_is_told_who_has_the_device,
          a_queue_that_another_socket_has_is_refused_after_a_wait,
+         a_start_that_fails_leaves_no_interrupts_deferred,
          jumbo_frames_need_no_larger_frame,
          a_smaller_mtu_on_the_way_out_is_told_and_drops_by_name,
          without_privilege_the_words_name_it,
          too_little_locked_memory_is_refused_in_words,
          every_bad_value_of_an_option_is_usage,
          what_goes_with_a_pipeline_only_is_usage_without_one,
+         what_goes_with_busy_polling_only_is_usage_without_it,
          a_wrong_number_of_devices_is_usage)
