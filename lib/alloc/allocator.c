@@ -18,6 +18,17 @@ static int64_t take(struct xmb_allocator *allocator, struct xmb_multibuf *mb,
 	return allocator->cache->app_cnt - before;
 }
 
+/* Whether there are blocks for mb with cnt chunks: of these no source grows. */
+static bool has_blocks(const struct xmb_allocator *allocator,
+		       const struct xmb_multibuf *mb, uint32_t cnt)
+{
+	const struct xmb_cache *cache = allocator->cache;
+
+	return cnt <= mb->cnt ||
+	       xmb_alloc_blocks_for(cnt) - xmb_alloc_blocks_for(mb->cnt) <=
+		       cache->spill_cnt + xmb_pool_free_block_cnt(cache->pool);
+}
+
 /*
  * Bring mb up to want_cnt chunks, or at least to min_cnt.  It grows by all
  * that is missing, or by what is missing to the least, or not at all: who is
@@ -32,7 +43,8 @@ int64_t xmb_alloc_take_up_to(struct xmb_allocator *allocator,
 
 	if (mb->cnt < want_cnt)
 		counted = take(allocator, mb, want_cnt - mb->cnt);
-	if (mb->cnt == want_cnt || !ops->grow)
+	if (mb->cnt == want_cnt || !ops->grow ||
+	    !has_blocks(allocator, mb, min_cnt))
 		return counted;
 	if (ops->grow(allocator, want_cnt - mb->cnt) < 0 && mb->cnt < min_cnt)
 		grow(allocator, min_cnt - mb->cnt);

@@ -273,17 +273,6 @@ static void report_offloads(const struct xmb_port *port)
 							   : nic->driver);
 }
 
-/*
- * Preferred, the kernel leaves sending in zero copy to the NAPI that is polled
- * (xsk_no_wakeup()), and that of virtio_net only receives.
- */
-static bool prefers_busy(const struct xmb_port *port)
-{
-	return port->opts.busy_poll_us > 0 &&
-	       (port->opts.bind == XMB_XSK_COPY ||
-		strcmp(port->nic.driver, "virtio_net") != 0);
-}
-
 static int open_sockets(struct xmb_port *port, struct xmb_umem *umem,
 			struct xmb_cache *const *caches,
 			struct xmb_port_share share)
@@ -304,7 +293,7 @@ static int open_sockets(struct xmb_port *port, struct xmb_umem *umem,
 			.frags_max = port->opts.frags_max,
 			.busy_poll_us = port->opts.busy_poll_us,
 			.busy_poll_budget = port->opts.busy_poll_budget,
-			.prefer_busy_poll = prefers_busy(port),
+			.prefer_busy_poll = port->opts.busy_poll_us > 0,
 		};
 		int err = xmb_xsk_open(&port->xsks[i], umem, caches[i], &opts);
 

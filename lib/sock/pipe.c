@@ -33,13 +33,14 @@ static uint32_t pipe_recv(struct xmb_socket *sock, struct xmb_multibuf *mbs,
 			  uint32_t cnt)
 {
 	struct xmb_pipe_end *end = end_of(sock);
-	uint32_t n, kept;
+	uint32_t n, kept, left = end->in.mask + 1; /* not what is to come */
 
 	/* 0 is for who has read all: packets may wait behind empty ones. */
 	do {
 		n = xmb_ring_pop(&end->in, mbs, cnt);
 		kept = keep_packets(end, mbs, n);
-	} while (XMB_UNLIKELY(kept == 0) && n > 0);
+		left -= xmb_min_u32(left, n);
+	} while (XMB_UNLIKELY(kept == 0) && n > 0 && left > 0);
 	return kept;
 }
 

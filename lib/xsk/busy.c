@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "xsk/xsk_priv.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+
+#define UNSENT_NS (20 * XMB_NS_PER_MS)
 
 static int set_one(const struct xmb_xsk *xsk, int name, uint32_t value,
 		   const char *what)
@@ -48,8 +51,39 @@ void xsk_busy_set(struct xmb_xsk *xsk)
 		     "busy polling's budget"))
 		xsk->busy_budget = opts->busy_poll_budget;
 	if (opts->prefer_busy_poll)
-		set_one(xsk, XMB_SO_PREFER_BUSY_POLL, 1, "prefer busy polling");
+		xsk->watches_tx = set_one(xsk, XMB_SO_PREFER_BUSY_POLL, 1,
+					  "prefer busy polling") == 0 &&
+				  xsk->mode.is_zc;
 	xsk->is_busy = true;
+}
+
+/*
+ * Preferred, the kernel leaves sending in zero copy to the NAPI that is polled
+ * (xsk_no_wakeup() in Linux 5.11), which is the one that receives: where the
+ * driver sends by another (virtio_net, igb with few queues) nothing ever goes.
+ */
+void xsk_busy_watch_tx(struct xmb_xsk *xsk)
+{
+	uint64_t now_ns;
+
+	if (__atomic_load_n(xsk->tx.consumer, __ATOMIC_RELAXED) != 0) {
+		xsk->watches_tx = false; /* it does send */
+		return;
+	}
+	if (xmb_xsk_tx_waiting(xsk) == 0)
+		return;
+	now_ns = xmb_clock_ns();
+	if (xsk->unsent_ns == 0)
+		xsk->unsent_ns = now_ns;
+	if (now_ns - xsk->unsent_ns < UNSENT_NS)
+		return;
+	xsk->watches_tx = false;
+	xmb_log(XMB_LOG_WARN,
+		"%s queue %u: nothing is sent while busy polling is preferred "
+		"(the driver sends by another NAPI than it receives by): going "
+		"on without the preference",
+		xsk->dev, xsk->opts.queue);
+	set_one(xsk, XMB_SO_PREFER_BUSY_POLL, 0, "prefer busy polling");
 }
 
 struct xmb_xsk_busy xmb_xsk_busy(const struct xmb_xsk *xsk)

@@ -143,6 +143,8 @@ int xmb_xsk_kick(struct xmb_xsk *xsk)
 	}
 	if (err == -ENETDOWN)
 		xsk_count(xsk, XMB_XSK_TX_LINK_DOWN, 1);
+	else if (XMB_UNLIKELY(xsk->watches_tx))
+		xsk_busy_watch_tx(xsk);
 	if (err == -ENETDOWN || err == -ENXIO)
 		return err;
 	if (waiting == 0)

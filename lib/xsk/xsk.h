@@ -185,7 +185,8 @@ struct xmb_xsk_opts {
 	 * Busy polling: for so long a call polls the device (0: none), and for
 	 * so many packets (0: the kernel's); preferred over interrupts where
 	 * the device defers those (xmb_nic_napi_set()).  refill() then calls
-	 * into the kernel whenever the RX ring is empty.
+	 * into the kernel whenever the RX ring is empty.  The preference is
+	 * given up, with a warning, where nothing is ever sent with it.
 	 */
 	uint32_t busy_poll_us, busy_poll_budget;
 	bool prefer_busy_poll;

@@ -92,6 +92,8 @@ struct xmb_xsk {
 	_Atomic uint32_t tx_frame_cnt; /* whole frames ever posted, mod 2^32 */
 	_Atomic uint32_t tx_slot_cnt;  /* chunks of split frames, likewise */
 	uint32_t tx_cap;
+	bool watches_tx;    /* nothing was sent yet, maybe nothing ever will */
+	uint64_t unsent_ns; /* since when something waits; 0: nothing did */
 
 	/* The reaping thread's: of the two above, how many came back. */
 	_Atomic uint32_t frame_done;
@@ -223,6 +225,7 @@ int xsk_complete_at(struct xmb_xsk *xsk, struct xmb_cache *cache,
 void xsk_rx_wake(struct xmb_xsk *xsk);
 
 /* busy.c */
+void xsk_busy_watch_tx(struct xmb_xsk *xsk);
 void xsk_busy_set(struct xmb_xsk *xsk);
 
 #endif /* XMBUF_XSK_XSK_PRIV_H */

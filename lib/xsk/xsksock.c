@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "xsk/xsksock.h"
 
+#include "xsk/xsk_priv.h"
+
 #include "base/clock.h"
 
 static struct xmb_xsk *xsk_of(struct xmb_socket *sock)
@@ -12,14 +14,15 @@ static uint32_t xsksock_recv(struct xmb_socket *sock, struct xmb_multibuf *mbs,
 			     uint32_t cnt)
 {
 	struct xmb_xsk *xsk = xsk_of(sock);
-	uint32_t n;
+	uint32_t n, left = xsk->rx.size; /* whatever the kernel's index says */
 
 	xmb_xsk_reap(xsk, sock->cache);
 	xmb_xsk_refill(xsk, sock->cache, xmb_clock_ns());
 	/* It counts buffers: what it took may have been parts of a chain. */
 	do {
 		n = xmb_xsk_recv(xsk, sock->cache, mbs, cnt);
-	} while (n == 0 && cnt > 0 && xmb_xsk_has_rx(xsk));
+		left -= xmb_min_u32(left, cnt);
+	} while (n == 0 && cnt > 0 && left > 0 && xmb_xsk_has_rx(xsk));
 	return n;
 }
 

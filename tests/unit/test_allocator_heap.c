@@ -311,7 +311,7 @@ Test(allocator_heap, trim_races_with_releases_and_loses_nothing)
 
 	for (intptr_t i = 0; i < RELEASER_CNT; i++)
 		pthread_create(&threads[i], NULL, releaser, (void *)i);
-	for (int round = 0; round < ROUND_CNT; round++) {
+	for (int round = 0; round < ROUND_CNT || trimmed <= 10; round++) {
 		int id = round % RELEASER_CNT;
 
 		while (atomic_load_explicit(&box_full[id],
@@ -357,4 +357,25 @@ Test(allocator_heap, does_not_grow_for_segments_that_are_refused)
 	for (int i = 0; i < 10; i++)
 		xmb_multibuf_release(&segments[i], &lab.cache);
 	lab_close(&lab);
+}
+
+Test(allocator_heap, does_not_grow_where_blocks_are_missing)
+{
+	struct xmb_pool *pool = xmb_heap_pool(&heap);
+	uint32_t *blocks = calloc(pool->spill_cnt, sizeof(*blocks)), cnt = 0;
+	struct xmb_multibuf mb = { 0 };
+
+	cr_assert(ne(ptr, blocks, NULL));
+	while ((blocks[cnt] = xmb_cache_spill_get(&cache)) != XMB_SPILL_NONE)
+		if (++cnt == pool->spill_cnt)
+			break;
+	cr_expect(eq(int, get(&mb, FRAME_CNT + 1), -ENOBUFS));
+	cr_expect(eq(u32, mb.cnt, 0));
+	cr_expect(eq(u32, xmb_heap_slab_cnt(&heap), 1));
+	while (cnt-- > 0)
+		xmb_cache_spill_put(&cache, &pool->domain, blocks[cnt]);
+	free(blocks);
+	cr_expect(eq(int, get(&mb, FRAME_CNT + 1), 0));
+	cr_expect(eq(u32, xmb_heap_slab_cnt(&heap), 2));
+	xmb_multibuf_release(&mb, &cache);
 }
