@@ -200,7 +200,20 @@ static void carry_until_seen(struct xmb_xsk *xsk)
 	cr_expect(gt(u64, lab_counter(xsk, XMB_XSK_TX_PACKETS), 0));
 }
 
-/* What closed siblings had in TX comes home by the first. */
+/* Of what was in TX, what the card had not taken when they closed. */
+static int64_t untaken(void)
+{
+	int64_t cnt = 0;
+
+	for (int i = 1; i < ALL; i++)
+		cnt += (int64_t)lab_counter(socks[i], XMB_XSK_TX_UNSENT);
+	return cnt;
+}
+
+/*
+ * What closed siblings had in TX comes home by the first, but for what was not
+ * taken from their rings: that is held until the queue goes.
+ */
 static void carry_until_home(void)
 {
 	uint64_t end_ns = xmb_clock_ns() + WAIT_MS * XMB_NS_PER_MS;
@@ -213,8 +226,8 @@ static void carry_until_home(void)
 			xmb_xsk_drop_full(socks[0], &lab.cache, &mb, 1);
 		xmb_xsk_kick(socks[0]);
 		carry(socks[0], 50 * XMB_NS_PER_MS);
-	} while (lab_ledger().held && xmb_clock_ns() < end_ns);
-	cr_expect(eq(i64, lab_ledger().held, 0));
+	} while (lab_ledger().held > untaken() && xmb_clock_ns() < end_ns);
+	cr_expect(le(i64, lab_ledger().held, untaken()));
 }
 
 Test(share, one_that_closes_under_load_takes_no_frame_with_it)
