@@ -7,6 +7,8 @@
  * that was completed must come out as one that is right, with no other byte
  * changed.
  */
+#include "must.h"
+
 #include "flow/hash.h"
 #include "pkt/csum.h"
 #include "pkt/parse.h"
@@ -35,15 +37,6 @@ static uint8_t flat_memory[2 * FLAT_LEN] __attribute__((aligned(64)));
 static uint8_t piece_memory[FRAMES * PIECE_LEN] __attribute__((aligned(64)));
 static uint8_t side[2][16384] __attribute__((aligned(64)));
 static uint8_t before[FLAT_LEN], after[FLAT_LEN];
-
-#define MUST(cond)                                                             \
-	do {                                                                   \
-		if (!(cond)) {                                                 \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__,     \
-				#cond);                                        \
-			abort();                                               \
-		}                                                              \
-	} while (0)
 
 static void start(void)
 {

@@ -5,6 +5,8 @@
  * that refuses must not move, one that succeeds moves by whole units and never
  * beyond the end; in the end all frames and blocks are home.
  */
+#include "must.h"
+
 #include "interop/xdr.h"
 
 #include <stdio.h>
@@ -17,15 +19,6 @@ static struct xmb_pool pool;
 static struct xmb_cache cache;
 static uint8_t memory[FRAMES * FRAME_LEN] __attribute__((aligned(64)));
 static uint8_t side[1 << 17] __attribute__((aligned(64)));
-
-#define MUST(cond)                                                             \
-	do {                                                                   \
-		if (!(cond)) {                                                 \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__,     \
-				#cond);                                        \
-			abort();                                               \
-		}                                                              \
-	} while (0)
 
 static void start(void)
 {

@@ -14,6 +14,8 @@
  * multibuf lies within its frames, and the ledger is whole; at the end of an
  * input each frame is free, where it may be for the kernel's sake.
  */
+#include "must.h"
+
 #include "umem/ledger.h"
 #include "xsk/xsk_priv.h"
 #include "xsk/xsksock.h"
@@ -62,15 +64,6 @@ static uint64_t now_ns;
 /* The input, read to its end and zeros behind it. */
 static const uint8_t *input;
 static size_t input_len;
-
-#define MUST(cond)                                                             \
-	do {                                                                   \
-		if (!(cond)) {                                                 \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__,     \
-				#cond);                                        \
-			abort();                                               \
-		}                                                              \
-	} while (0)
 
 static uint32_t get(void)
 {

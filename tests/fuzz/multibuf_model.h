@@ -2,6 +2,8 @@
 #ifndef XMBUF_FUZZ_MULTIBUF_MODEL_H
 #define XMBUF_FUZZ_MULTIBUF_MODEL_H
 
+#include "must.h"
+
 #include "alloc/heap.h"
 #include "buf/edit.h"
 
@@ -62,15 +64,6 @@ extern struct xmb_chunk loose[LOOSE_CNT];
 extern struct bytes mb_bytes[MB_CNT], loose_bytes[LOOSE_CNT];
 extern uint8_t scratch[LEN_MAX * XMB_TRACKER_SLOTS];
 extern uint8_t next_byte; /* none of the last 255 that were written */
-
-#define MUST(cond)                                                             \
-	do {                                                                   \
-		if (!(cond)) {                                                 \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__,     \
-				#cond);                                        \
-			abort();                                               \
-		}                                                              \
-	} while (0)
 
 static inline size_t min_size(size_t a, size_t b)
 {

@@ -253,7 +253,7 @@ struct xmb_prog *attach(enum xmb_prog_mode mode)
 	return prog;
 }
 
-static int open_fd_cnt(void)
+int open_fd_cnt(void)
 {
 	DIR *dir = opendir("/proc/self/fd");
 	int cnt = 0;

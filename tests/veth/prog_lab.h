@@ -80,6 +80,9 @@ struct xmb_prog *attach(enum xmb_prog_mode mode);
 /* What the kernel says is on va. */
 struct bpf_xdp_query_opts attached(void);
 
+/* Descriptors that this process has open, give or take a constant. */
+int open_fd_cnt(void);
+
 /*
  * Expect that an attach with these options gives err, logs one error with part
  * in it, leaves its output and the device alone and no descriptor behind.

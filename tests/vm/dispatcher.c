@@ -12,7 +12,6 @@
 #include "prog/gate.h"
 
 #include <bpf/bpf.h>
-#include <dirent.h>
 #include <net/if.h>
 #include <signal.h>
 #include <stdio.h>
@@ -385,18 +384,6 @@ Test(dispatcher, a_full_one_has_room_where_a_killed_process_left_ours)
 	lab_finish();
 }
 
-static int open_cnt(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	int cnt = 0;
-
-	cr_assert(ne(ptr, dir, NULL));
-	while (readdir(dir))
-		cnt++;
-	closedir(dir);
-	return cnt;
-}
-
 /*
  * libxdp 1.3.1 leaves one open for itself and one for each program that is
  * called, at each look: attach, look around, detach.
@@ -405,17 +392,17 @@ Test(dispatcher, a_join_and_a_leave_leave_few_descriptors_open_and_a_check_none)
 {
 	struct theirs first = put_theirs(FIRST), last;
 	struct xmb_prog_opts opts = ours(XMB_PROG_BY_ANY);
-	int before = open_cnt(), joined;
+	int before = open_fd_cnt(), joined;
 	struct xmb_prog *prog = attach_ours(&opts);
 
 	xmb_prog_destroy(prog);
-	cr_expect(le(int, open_cnt() - before, 2 + 3 + 3));
+	cr_expect(le(int, open_fd_cnt() - before, 2 + 3 + 3));
 	prog = attach_ours(&opts);
 	last = put_theirs(LAST);
-	joined = open_cnt();
+	joined = open_fd_cnt();
 	for (int i = 0; i < MANY; i++)
 		cr_assert(eq(int, xmb_prog_check(prog), 0));
-	cr_expect(eq(int, open_cnt(), joined));
+	cr_expect(eq(int, open_fd_cnt(), joined));
 	xmb_prog_destroy(prog);
 	take_theirs(last);
 	take_theirs(first);
